@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file persona_forecast.h
+ * @brief From what was seen to how many instances should be ready: the seam between manager and model.
+ *
+ * Pure: no I/O, no clock, no threads; time is an argument (microseconds since the epoch, never going
+ * back). One forecast object serves all personas of a site and is used by one thread at a time.
+ */
+#ifndef PERSONA_FORECAST_H
+#define PERSONA_FORECAST_H
+
+#include "persona.h"
+
+typedef struct persona_forecast_t persona_forecast_t;
+
+/** What one persona's pool should hold now, and why. */
+typedef struct persona_target_t {
+    int ready;             /**< ready + creating that the pool should hold */
+    double expected;       /**< arrivals expected within the lead time */
+    char reason[128];      /**< for the audit trail and the status page: "pattern high at 13h Mon", ... */
+} persona_target_t;
+
+/** A policy by name: "pattern" (pool.min and the low/medium/high pattern), "model" (learned). */
+apr_status_t persona_forecast_create(persona_forecast_t **forecast, const char *policy, apr_pool_t *p);
+/** A person asked for this persona at `at`. */
+void persona_forecast_arrival(persona_forecast_t *forecast, const char *persona_id, const char *user,
+                              const char *role, apr_time_t at);
+/** An instance of this persona took `boot` from creation to ready. */
+void persona_forecast_boot(persona_forecast_t *forecast, const char *persona_id, apr_interval_time_t boot);
+/** The target for `at`, within the persona's pool.min and pool.max. */
+void persona_forecast_target(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
+                             persona_target_t *target);
+
+#endif

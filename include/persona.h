@@ -67,6 +67,7 @@ typedef struct persona_environment_t {
     const char *os_image;  /**< image name, relative to that compute's images; NULL: application_source */
     persona_root_e root;
     const apr_array_header_t *libraries; /**< of const char *: packages the image must carry */
+    const apr_array_header_t *command; /**< argv (of const char *) that the image's desktop starts; NULL: none */
     const char *network;   /**< the provider's name of the network */
     int isolated;          /**< nothing but the gateway (and the home server) is reachable */
     const apr_table_t *env;

@@ -155,6 +155,9 @@ const persona_compute_provider_t *persona_compute_provider(const char *name);
 /** Names of all providers that this build has, for messages: "docker, libvirt". */
 const char *persona_compute_names(apr_pool_t *p);
 
+/** Add a provider to the table; for tests, before any thread exists. */
+void persona_compute_register(const persona_compute_provider_t *provider);
+
 const char *persona_instance_state_name(persona_instance_e state);
 /** APR_SUCCESS, or APR_EINVAL for an unknown word. */
 apr_status_t persona_instance_state_parse(const char *word, persona_instance_e *state);

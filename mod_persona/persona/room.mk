@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 noinst_LTLIBRARIES += libpersona_persona.la
 libpersona_persona_la_SOURCES = \
+	mod_persona/persona/digest.c \
 	mod_persona/persona/log.c \
+	mod_persona/persona/settings.c \
+	mod_persona/persona/text.c \
+	mod_persona/persona/units.c \
 	mod_persona/persona/catalog.h \
 	mod_persona/persona/digest.h \
 	mod_persona/persona/match.h \
-	mod_persona/persona/settings.h
+	mod_persona/persona/settings.h \
+	mod_persona/persona/text.h
 libpersona_persona_la_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
 libpersona_persona_la_LIBADD = $(APRUTIL_LIBS) $(APR_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS)

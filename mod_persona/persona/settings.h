@@ -37,7 +37,7 @@ json_t *persona_settings_to_json(const persona_settings_t *settings);
 apr_status_t persona_settings_from_json(persona_settings_t **settings, const json_t *json, const char **error,
                                         apr_pool_t *p);
 /** The key for one purpose ("record", "hook", ...), hexadecimal: HMAC(site key, purpose). `which`: 0 current,
- * 1 previous (NULL where there is none). */
+ * 1 previous (NULL where there is none). Wherever a key is used, its bytes are those of its hexadecimal text. */
 const char *persona_settings_key(const persona_settings_t *settings, int which, const char *purpose,
                                  apr_pool_t *p);
 /** The namespace of a site key: 12 hexadecimal digits that tell nothing of the key. */

@@ -85,6 +85,7 @@ typedef struct persona_environment_t {
 
 typedef struct persona_usage_t {
     const char *timezone;      /**< IANA name */
+    const struct persona_tz_t *zone; /**< its offsets (mod_persona/persona/tz.h); NULL: UTC */
     persona_usage_e hourly[24];
     persona_usage_e daily[7];  /**< 0 is Sunday, as in struct tm */
 } persona_usage_t;

@@ -10,6 +10,8 @@ libpersona_persona_la_SOURCES = \
 	mod_persona/persona/digest.h \
 	mod_persona/persona/match.h \
 	mod_persona/persona/settings.h \
-	mod_persona/persona/text.h
+	mod_persona/persona/text.h \
+	mod_persona/persona/tz.c \
+	mod_persona/persona/tz.h
 libpersona_persona_la_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
 libpersona_persona_la_LIBADD = $(APRUTIL_LIBS) $(APR_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS)

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The seam between manager and model: picks a policy by name and passes on. A forecast lives in the pool it was
+ * created in and is used by one thread at a time.
+ */
+#include "forecast/policy.h"
+
+#include <string.h>
+
+struct persona_forecast_t {
+    const persona_policy_t *policy;
+    void *baton;
+};
+
+static const persona_policy_t *const policies[] = { &persona_policy_pattern };
+
+apr_status_t persona_forecast_create(persona_forecast_t **forecast, const char *policy, apr_pool_t *p)
+{
+    apr_size_t k;
+
+    for (k = 0; k < sizeof(policies) / sizeof(policies[0]); k++) {
+        if (strcmp(policies[k]->name, policy) == 0) {
+            *forecast = apr_palloc(p, sizeof(**forecast));
+            (*forecast)->policy = policies[k];
+            (*forecast)->baton = policies[k]->create(p);
+            return APR_SUCCESS;
+        }
+    }
+    return APR_ENOTIMPL;
+}
+
+void persona_forecast_arrival(persona_forecast_t *forecast, const char *persona_id, const char *user,
+                              const char *role, apr_time_t at)
+{
+    if (forecast->policy->arrival) {
+        forecast->policy->arrival(forecast->baton, persona_id, user, role, at);
+    }
+}
+
+void persona_forecast_boot(persona_forecast_t *forecast, const char *persona_id, apr_interval_time_t boot)
+{
+    if (forecast->policy->boot) {
+        forecast->policy->boot(forecast->baton, persona_id, boot);
+    }
+}
+
+void persona_forecast_target(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
+                             persona_target_t *target)
+{
+    forecast->policy->target(forecast->baton, persona, at, target);
+}

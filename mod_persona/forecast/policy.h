@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file policy.h
+ * @brief A forecast policy as a table of functions; forecast.c picks one by name.
+ *
+ * `arrival` and `boot` may be NULL where a policy learns nothing.
+ */
+#ifndef PERSONA_FORECAST_POLICY_H
+#define PERSONA_FORECAST_POLICY_H
+
+#include "persona_forecast.h"
+
+typedef struct persona_policy_t {
+    const char *name;
+    void *(*create)(apr_pool_t *p);
+    void (*arrival)(void *baton, const char *persona_id, const char *user, const char *role, apr_time_t at);
+    void (*boot)(void *baton, const char *persona_id, apr_interval_time_t boot);
+    void (*target)(void *baton, const persona_t *persona, apr_time_t at, persona_target_t *target);
+} persona_policy_t;
+
+extern const persona_policy_t persona_policy_pattern;
+
+/** The administrator's word for this hour of this day: the hour's level, moved one step by the day's; an hour
+ * that is low stays low. */
+persona_usage_e persona_pattern_level(const persona_usage_t *usage, apr_time_t at);
+
+#endif

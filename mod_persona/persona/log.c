@@ -3,8 +3,8 @@
  * @file log.c
  * @brief The log sink of this process, and the result of a job in words.
  *
- * One sink per process, bound by whoever owns the process (httpd glue, personad, personactl) before any
- * thread is made; after that it is only read.
+ * One sink per process, bound by whoever owns the process (httpd glue, personad, personactl) before
+ * any thread is made; after that it is only read.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,8 +36,8 @@ static void log_to_stderr(void *baton, const char *file, int line, persona_log_l
     (void)baton;
     if (status != APR_SUCCESS) {
         apr_strerror(status, text, sizeof(text));
-        fprintf(stderr, "[%s] %s:%d: %s (%d: %s)\n", names[level], base ? base + 1 : file, line, message,
-                status, text);
+        fprintf(stderr, "[%s] %s:%d: %s (%d: %s)\n", names[level], base ? base + 1 : file, line,
+                message, status, text);
     }
     else {
         fprintf(stderr, "[%s] %s:%d: %s\n", names[level], base ? base + 1 : file, line, message);

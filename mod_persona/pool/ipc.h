@@ -4,10 +4,14 @@
  * @brief Worker <-> personad: JSON messages over a unix socket.
  *
  * Wire: each message is a 4-byte big-endian length and so many bytes of JSON (an object), at most 1 MiB. The
- * server speaks first: {"hello": 1, "versions": [N-1, N], "nonce": hex}. The client answers {"version": N,
- * "mac": HMAC(secret, nonce)}; a wrong mac, or a peer whose uid is neither root nor the one that the
- * server was told, is closed without a word. Then requests and answers alternate. A request has "op"; an answer has
- * "status": "ok" or a word, and "catalog": the version of the catalog in force.
+ * server speaks first: {"hello": 1, "versions": [MIN ... N], "nonce": hex}. The client answers {"version": the highest
+ * that both speak, "mac": HMAC-SHA256(secret, nonce)}, both in hexadecimal as they stand; a wrong mac, a version that
+ * was not offered, or a peer whose uid is neither root nor the one that the server was told, is closed without a
+ * word. Then requests and answers alternate. A request has "op"; an answer has "status": "ok" or a word, and
+ * "catalog": the version of the catalog in force.
+ *
+ * EVERY OPERATION IS IDEMPOTENT: the same request twice has the effect of one. So a caller that does not know
+ * whether its request arrived may ask again; the client itself never repeats one that it has sent in full.
  *
  * Operations of the worker socket (members beside "op"; [x] may be absent):
  *   find     session | user, app        -> record | status "none", [ended: reason]
@@ -35,9 +39,13 @@
 #ifndef PERSONA_POOL_IPC_H
 #define PERSONA_POOL_IPC_H
 
+#include <sys/types.h>
+
 #include "persona.h"
 
 #define PERSONA_IPC_VERSION 1
+/** Oldest version that is served: the one before, once there is one. Workers outlive a graceful by hours. */
+#define PERSONA_IPC_VERSION_MIN (PERSONA_IPC_VERSION > 1 ? PERSONA_IPC_VERSION - 1 : 1)
 #define PERSONA_IPC_MESSAGE_MAX (1024 * 1024)
 
 /* ---- client ---- */
@@ -47,29 +55,35 @@ typedef struct persona_ipc_t persona_ipc_t;
 /** A client for all threads of a process: keeps idle connections and opens more as needed (at most 64).
  * `secret` is hexadecimal; NULL: the control socket. */
 apr_status_t persona_ipc_create(persona_ipc_t **ipc, const char *path, const char *secret, apr_pool_t *p);
-/** Ask and wait for the answer. The request's reference is kept by the caller; *answer is a new reference. A
- * connection that the manager's death broke before anything was sent, or a refused connect, is tried again
- * until the deadline. APR_TIMEUP: no answer, and the request may have been carried out. */
+/** Ask and wait for the answer, at most until the deadline (absolute). The request's reference is kept by the
+ * caller; *answer is a new reference. A connection that broke before the whole request was written, and a
+ * refused connect, are tried again until the deadline. APR_TIMEUP: no answer in time; APR_INCOMPLETE: the
+ * connection broke after the request was sent, before the deadline: in both cases it may have been carried out.
+ * APR_EINVAL: the request is longer than a message may be. Any other: it was not carried out. */
 apr_status_t persona_ipc_call(persona_ipc_t *ipc, const json_t *request, json_t **answer, apr_time_t deadline);
 
 /* ---- server ---- */
 
 typedef struct persona_ipc_peer_t {
     int control;   /**< came over the control socket */
+    int version;   /**< that was agreed on in the hello */
     pid_t pid;
     uid_t uid;
 } persona_ipc_peer_t;
 
-/** Answers one request: returns a new reference; NULL closes the connection. Called by many threads. */
+/** Answers one request: returns a new reference; NULL closes the connection. Called by many threads. `peer` is
+ * valid during the call. */
 typedef json_t *persona_ipc_handler_cb(void *baton, const persona_ipc_peer_t *peer, const json_t *request);
 
 typedef struct persona_ipc_server_t persona_ipc_server_t;
 
-/** Serve a listening socket with at most `threads` requests under way at once. `uid`: who may connect beside root.
- * `secret` NULL: control socket. */
+/** Serve a listening socket with at most `threads` requests under way at once; the socket stays the caller's and
+ * becomes non-blocking. `uid`: who may connect beside root. `secret` NULL: control socket. No peer can hold a
+ * thread: messages are read and written as bytes come, and one that stays incomplete for 10 s is closed. */
 apr_status_t persona_ipc_serve(persona_ipc_server_t **server, int listen_fd, const char *secret, uid_t uid,
                                int threads, persona_ipc_handler_cb *handler, void *baton, apr_pool_t *p);
-/** Stop accepting, let running requests finish (at most `grace`), close. */
-void persona_ipc_stop(persona_ipc_server_t *server, apr_interval_time_t grace);
+/** Stop accepting, let running requests finish and their answers leave (at most `grace`), close. Call it once,
+ * and before the pool goes; returns APR_TIMEUP where handlers still ran: then the pool MUST outlive the process. */
+apr_status_t persona_ipc_stop(persona_ipc_server_t *server, apr_interval_time_t grace);
 
 #endif

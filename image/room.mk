@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+# The image builder and what it puts into images; installed with its folders as they are here.
+nobase_dist_pkgdata_SCRIPTS = \
+	image/guest/agent \
+	image/guest/init \
+	image/guest/initrd \
+	image/guest/session \
+	image/guest/udhcpc
+nobase_dist_pkgdata_DATA = \
+	image/README.md \
+	image/guest/desktop/files.desktop \
+	image/guest/desktop/openbox.xml \
+	image/guest/desktop/tint2rc \
+	image/guest/home/config/gtk-3.0/bookmarks \
+	image/guest/home/config/libfm/libfm.conf \
+	image/guest/home/config/pcmanfm/default/desktop-items-0.conf \
+	image/guest/home/config/user-dirs.dirs

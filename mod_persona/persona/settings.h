@@ -29,6 +29,7 @@ typedef struct persona_settings_t {
     const char *secret;             /**< hexadecimal: the IPC hello's secret of this start */
     int listen_fd, lifeline_fd;     /**< inherited */
     int control_fd;                 /**< inherited: the listening control socket */
+    int web_uid;                    /**< uid of the web workers: who may use the worker socket */
     const char *gateway_id;         /**< random, of this start: names the manager in leases */
 } persona_settings_t;
 

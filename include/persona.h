@@ -99,8 +99,8 @@ typedef enum {
 typedef struct persona_rule_t {
     persona_rule_scope_e scope;
     persona_metric_e metric;
-    int has_above, has_below;
-    double above, below;
+    int has_above, has_below;      /**< one of them, or both: then the value must lie between */
+    double above, below;           /**< cpu, memory, gpu: percent; hit_rate: fraction; others: a number */
     apr_interval_time_t duration;  /**< "for" */
     apr_interval_time_t cooldown;
     int add_cpu;                   /**< instance scope: signed, in cpus */
@@ -128,8 +128,9 @@ typedef struct persona_t {
     const apr_array_header_t *affinity;     /**< of persona_affinity_t; empty: suits anybody */
     const apr_array_header_t *rules;        /**< of persona_rule_t */
     persona_pool_t pool;
-    int is_default;                         /**< from default.json: the fallback profile for any app */
-    const char *file;
+    int is_default;                         /**< from default.json: the fallback profile for any app; its app_id may be "*" */
+    const char *file;                       /**< its name in the folder */
+    json_t *document;                       /**< the file as it was read; owned by the catalog, never changed */
     char fingerprint[PERSONA_SESSION_LEN];  /**< SHA-256 of all that shapes an instance */
 } persona_t;
 

@@ -1,1 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+bin_PROGRAMS += personactl
+personactl_SOURCES = \
+	mod_persona/tool/catalog.c \
+	mod_persona/tool/personactl.c \
+	mod_persona/tool/tool.h
+personactl_LDADD = libpersona_persona.la

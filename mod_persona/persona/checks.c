@@ -172,7 +172,8 @@ static void check_environment(persona_reader_t *reader, persona_t *persona, cons
                              "an http stream needs \"port\", from 1 to 65535, such as 6080");
     }
     if (environment->stream == PERSONA_STREAM_VNC && (persona_node_key(stream, "path") || environment->pass_user)) {
-        persona_reader_error(reader, stream, "\"path\" and \"pass_user\" belong to http streams; a vnc stream has none");
+        persona_reader_error(reader, stream,
+                             "\"path\" and \"pass_user\" belong to http streams; a vnc stream has none");
     }
     if ((int)environment->ready < 0) {
         environment->ready = environment->stream == PERSONA_STREAM_HTTP ? PERSONA_READY_HTTP : PERSONA_READY_RFB;
@@ -239,7 +240,8 @@ static void check_condition(persona_reader_t *reader, const persona_t *persona, 
     }
     if (rule->has_above && rule->has_below && rule->above >= rule->below) {
         persona_reader_error(reader, at(node, "above", NULL),
-                             "with both, the value must lie between, but \"above\" (%g) is not less than \"below\" (%g)",
+                             "with both, the value must lie between, but \"above\" (%g) is not less than "
+                             "\"below\" (%g)",
                              rule->above, rule->below);
     }
 }
@@ -287,7 +289,8 @@ static void check_action(persona_reader_t *reader, const persona_t *persona, con
 static void check_pool(persona_reader_t *reader, const persona_t *persona, const persona_node_t *root)
 {
     if (persona->pool.min > persona->pool.max) {
-        persona_reader_error(reader, at(root, "pool", "min"), "%d is above pool.max, which is %d; lower it, or raise that",
+        persona_reader_error(reader, at(root, "pool", "min"),
+                             "%d is above pool.max, which is %d; lower it, or raise that",
                              persona->pool.min, persona->pool.max);
     }
 }

@@ -76,8 +76,8 @@ service_libvirt_answers()
 }
 
 # A libvirtd that already runs is used as it is. Else one is started whose configuration, secrets, domains and
-# networks lie in $services/libvirt: what the host keeps in /etc/libvirt and /var/lib/libvirt is not touched. It runs in a
-# mount namespace of its own, without the empty v2 tree of a hybrid cgroup host, on which containers cannot start.
+# networks lie in $services/libvirt: what the host keeps in /etc/libvirt and /var/lib/libvirt is not touched. It runs
+# in a mount namespace of its own, without the empty v2 tree of a hybrid cgroup host, on which containers cannot start.
 service_libvirt()
 {
     local dir
@@ -120,8 +120,8 @@ service_network_active()
     [ "$(virsh -q -c qemu:///system net-info persona 2>/dev/null | awk '$1 == "Active:" { print $2 }')" = yes ]
 }
 
-# The network "persona": NAT behind persona0, 192.168.150.1. DHCP (virtual machines) has the upper half of the addresses;
-# the lower half is for containers, whose addresses the manager gives out.
+# The network "persona": NAT behind persona0, 192.168.150.1. DHCP (virtual machines) has the upper half of the
+# addresses; the lower half is for containers, whose addresses the manager gives out.
 service_network()
 {
     service_network_active && return

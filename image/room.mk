@@ -15,3 +15,4 @@ nobase_dist_pkgdata_DATA = \
 	image/guest/home/config/libfm/libfm.conf \
 	image/guest/home/config/pcmanfm/default/desktop-items-0.conf \
 	image/guest/home/config/user-dirs.dirs
+nobase_dist_pkgdata_DATA += conf/persona-home.conf

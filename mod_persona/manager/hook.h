@@ -11,7 +11,8 @@
  * PERSONA_HOOK_KEY beside PERSONA_INSTANCE. The instance answers 200 when the home is there (assign; again for
  * the same session: 200 at once; another session: 409) or written back (release), else 4xx/5xx and
  * {"error": sentence}. The home's password is HMAC(site key for purpose "home", S + "\n" + user): the manager
- * says yes to it only while S is assigned to that user.
+ * says yes to it only while S is assigned to that user. home.url is the folder of this one person: PersonaHomeURL,
+ * the user's name percent-encoded, and "/"; the instance makes the folder where it is not there yet.
  */
 #ifndef PERSONA_MANAGER_HOOK_H
 #define PERSONA_MANAGER_HOOK_H

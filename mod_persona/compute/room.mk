@@ -1,1 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
+noinst_LTLIBRARIES += libpersona_compute.la
+libpersona_compute_la_SOURCES = \
+	mod_persona/compute/compute.c \
+	mod_persona/compute/libvirt.c \
+	mod_persona/compute/libvirt.h \
+	mod_persona/compute/libvirt_call.c \
+	mod_persona/compute/libvirt_device.c \
+	mod_persona/compute/libvirt_net.c \
+	mod_persona/compute/libvirt_read.c \
+	mod_persona/compute/libvirt_secret.c \
+	mod_persona/compute/libvirt_storage.c \
+	mod_persona/compute/libvirt_xml.c
+libpersona_compute_la_CFLAGS = $(AM_CFLAGS) $(LIBVIRT_CFLAGS) $(XML_CFLAGS) -pthread
+libpersona_compute_la_LIBADD = libpersona_persona.la $(LIBVIRT_LIBS) $(XML_LIBS) $(APR_LIBS) -lpthread

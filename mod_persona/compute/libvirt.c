@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file libvirt.c
+ * @brief The libvirt provider: its options, making an instance and taking it away.
+ *
+ *     PersonaCompute NAME libvirt URI [OPTION=VALUE ...]
+ *
+ * The URI decides the driver: qemu:///system (KVM where it can be used, else emulation), lxc:/// (containers),
+ * test:///default (libvirt's mock). personad needs nothing but libvirt's socket (group libvirt): whatever
+ * is written on the host, libvirt writes.
+ *
+ * | option   | default                      | meaning |
+ * | -------- | ---------------------------- | ------- |
+ * | images=  | /var/lib/persona/images      | directory of the base images (libvirt_storage.c says which files) |
+ * | pool=    | persona                      | storage pool for the disks of virtual machines; defined in images/instances where it does not exist |
+ * | listen=  | 127.0.0.1                    | address at which the hypervisor serves the screens of virtual machines |
+ * | idmap=   | 100000:65536                 | START:COUNT, the host's ids that containers run as |
+ * | allow=   | (none)                       | ADDR:PORT[;ADDR:PORT...], what isolated instances may reach by TCP, such as the home server |
+ * | filter=  | on                           | off: instances get no network filter (hosts without iptables); then only the bridge keeps them apart |
+ *
+ * THE LIFE OF AN INSTANCE. Its domain is transient: it vanishes when it ends, and with it nothing that matters.
+ *   create:  intent -> address, devices, disk -> domain -> the intent is "made"
+ *   destroy: domain -> disk -> reservations -> intent
+ * A crash after any step leaves the intent, so list() tells of it and destroy() finishes the job.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_file_info.h>
+#include <apr_lib.h>
+#include <apr_strings.h>
+#include <libvirt/virterror.h>
+
+#include "compute/libvirt.h"
+#include "persona/digest.h"
+#include "persona/text.h"
+
+#define IMAGES_DEFAULT "/var/lib/persona/images"
+#define POOL_DEFAULT "persona"
+
+static const char *const option_names[] = {"images", "pool", "listen", "idmap", "allow", "filter", NULL};
+
+/* ---- options ---- */
+
+static int address_valid(const char *text)
+{
+    unsigned part[4];
+    char rest;
+
+    return sscanf(text, "%3u.%3u.%3u.%3u%c", &part[0], &part[1], &part[2], &part[3], &rest) == 4 && part[0] < 256
+           && part[1] < 256 && part[2] < 256 && part[3] < 256;
+}
+
+static const char *parse_idmap(libvirt_options_t *options, const char *text, apr_pool_t *p)
+{
+    char rest;
+
+    if (sscanf(text, "%9u:%9u%c", &options->idmap_start, &options->idmap_count, &rest) != 2
+        || !options->idmap_start || options->idmap_count < 65536) {
+        return apr_psprintf(p, "idmap=%s: must be START:COUNT with START above 0 (root inside must be nobody outside) "
+                            "and COUNT at least 65536, such as 100000:65536", text);
+    }
+    return NULL;
+}
+
+static const char *parse_allow(libvirt_options_t *options, const char *text, apr_pool_t *p)
+{
+    apr_array_header_t *allow = apr_array_make(p, 4, sizeof(libvirt_target_t));
+    char *last, *word, *copy = apr_pstrdup(p, text);
+
+    for (word = apr_strtok(copy, ";", &last); word; word = apr_strtok(NULL, ";", &last)) {
+        char *colon = strrchr(word, ':'), *end = NULL;
+        long port = colon ? strtol(colon + 1, &end, 10) : 0;
+
+        if (colon) {
+            *colon = '\0';
+        }
+        if (!colon || !end || end == colon + 1 || *end || port < 1 || port > 65535 || !address_valid(word)) {
+            return apr_psprintf(p, "allow=%s: must be IPv4 addresses with ports, such as 192.0.2.7:2049;192.0.2.8:80",
+                                text);
+        }
+        APR_ARRAY_PUSH(allow, libvirt_target_t) = (libvirt_target_t){.address = word, .port = (int)port};
+    }
+    options->allow = allow;
+    return NULL;
+}
+
+static const char *parse_uri(libvirt_options_t *options, const char *uri, apr_pool_t *p)
+{
+    const char *host = strstr(uri, "://");
+
+    if (!strncmp(uri, "qemu", 4)) {
+        options->driver = LIBVIRT_QEMU;
+    }
+    else if (!strncmp(uri, "lxc", 3)) {
+        options->driver = LIBVIRT_LXC;
+    }
+    else if (!strncmp(uri, "test:", 5)) {
+        options->driver = LIBVIRT_TEST;
+    }
+    else {
+        host = NULL;
+    }
+    if (!host) {
+        return apr_psprintf(p, "%s is not a libvirt URI of a driver that can be used: qemu:///system, lxc:///, or "
+                            "test:///default", persona_text_quote(uri, p));
+    }
+    options->local = host[3] == '/';
+    return NULL;
+}
+
+static const char *parse_option(libvirt_options_t *options, const char *name, const char *value, apr_pool_t *p)
+{
+    if (!libvirt_text_valid(value)) {
+        return apr_psprintf(p, "%s=: control characters, or not UTF-8", name);
+    }
+    if (!strcmp(name, "images")) {
+        options->images = value;
+        return *value == '/' ? NULL : apr_psprintf(p, "images=%s: must be an absolute path", value);
+    }
+    if (!strcmp(name, "pool")) {
+        options->pool = value;
+        return *value ? NULL : "pool=: must be the name of a storage pool";
+    }
+    if (!strcmp(name, "listen")) {
+        options->listen = value;
+        return address_valid(value) && strcmp(value, "0.0.0.0")
+                   ? NULL : apr_psprintf(p, "listen=%s: must be an IPv4 address of the hypervisor at which the gateway "
+                                         "reaches it, such as 127.0.0.1", value);
+    }
+    if (!strcmp(name, "idmap")) {
+        return parse_idmap(options, value, p);
+    }
+    if (!strcmp(name, "allow")) {
+        return parse_allow(options, value, p);
+    }
+    if (!strcmp(name, "filter")) {
+        options->filter = strcmp(value, "off") != 0;
+        return !strcmp(value, "off") || !strcmp(value, "on") ? NULL
+                                                             : apr_psprintf(p, "filter=%s: must be on or off", value);
+    }
+    const char *near = persona_text_nearest(name, option_names);
+    return near ? apr_psprintf(p, "unknown option %s; did you mean %s=?", persona_text_quote(name, p), near)
+                : apr_psprintf(p, "unknown option %s; known are %s", persona_text_quote(name, p),
+                               persona_text_choices(option_names, p));
+}
+
+static const char *parse_conf(const persona_compute_conf_t *conf, libvirt_options_t **result, apr_pool_t *p)
+{
+    libvirt_options_t *options = apr_pcalloc(p, sizeof(*options));
+    const apr_array_header_t *entries = conf->options ? apr_table_elts(conf->options) : NULL;
+    const char *wrong = parse_uri(options, conf->address ? conf->address : "", p);
+
+    options->images = IMAGES_DEFAULT;
+    options->pool = POOL_DEFAULT;
+    options->listen = "127.0.0.1";
+    options->idmap_start = 100000;
+    options->idmap_count = 65536;
+    options->allow = apr_array_make(p, 1, sizeof(libvirt_target_t));
+    options->filter = 1;
+    for (int i = 0; !wrong && entries && i < entries->nelts; ++i) {
+        const apr_table_entry_t *entry = &APR_ARRAY_IDX(entries, i, apr_table_entry_t);
+        wrong = parse_option(options, entry->key, entry->val, p);
+    }
+    *result = options;
+    return wrong;
+}
+
+static const char *check_conf(const persona_compute_conf_t *conf, apr_pool_t *p)
+{
+    libvirt_options_t *options;
+
+    return parse_conf(conf, &options, p);
+}
+
+static const char *check_persona(const persona_compute_conf_t *conf, const persona_t *persona, apr_pool_t *p)
+{
+    libvirt_options_t *options;
+    libvirt_image_t *image;
+    const char *problem, *wrong = parse_conf(conf, &options, p);
+
+    if (!wrong) {
+        wrong = libvirt_plan_check(options, persona, p);
+    }
+    return wrong ? wrong : libvirt_image_find(options, persona, &image, &problem, p);
+}
+
+/* ---- open and close ---- */
+
+static apr_status_t open_compute(persona_compute_t **c, const persona_compute_conf_t *conf, const char *ns,
+                                 apr_interval_time_t timeout, persona_result_t *res, apr_pool_t *parent)
+{
+    libvirt_options_t *options;
+    apr_pool_t *p;
+    libvirt_t *lv;
+    const char *wrong;
+
+    (void)parent;
+    /* Not below the caller's pool: a call that hangs may outlive it. */
+    apr_pool_create(&p, NULL);
+    lv = apr_pcalloc(p, sizeof(*lv));
+    persona_compute_conf_t *copy = apr_pmemdup(p, conf, sizeof(*conf));
+    copy->name = apr_pstrdup(p, conf->name);
+    copy->provider = apr_pstrdup(p, conf->provider);
+    copy->address = apr_pstrdup(p, conf->address);
+    copy->options = conf->options ? apr_table_clone(p, conf->options) : NULL;
+    wrong = parse_conf(copy, &options, p);
+    if (wrong) {
+        persona_result_set(res, APR_EINVAL, "configuration", "%s", wrong);
+        apr_pool_destroy(p);
+        return APR_EINVAL;
+    }
+    lv->head.provider = &persona_libvirt_provider;
+    lv->head.conf = copy;
+    lv->head.ns = apr_pstrdup(p, ns);
+    lv->head.timeout = timeout;
+    lv->pool = p;
+    lv->options = options;
+    lv->filters = apr_table_make(p, 4);
+    pthread_mutex_init(&lv->mutex, NULL);
+    if (libvirt_lanes_open(lv) != APR_SUCCESS) {
+        persona_result_set(res, APR_EGENERAL, "engine", "libvirt cannot be initialised");
+        apr_pool_destroy(p);
+        return APR_EGENERAL;
+    }
+    *c = &lv->head;
+    return APR_SUCCESS;
+}
+
+static void close_compute(persona_compute_t *c)
+{
+    libvirt_t *lv = (libvirt_t *)c;
+
+    if (libvirt_lanes_close(lv)) {
+        pthread_mutex_destroy(&lv->mutex);
+        apr_pool_destroy(lv->pool);
+    }
+}
+
+static void watch(persona_compute_t *c, persona_compute_event_cb *cb, void *baton)
+{
+    libvirt_t *lv = (libvirt_t *)c;
+
+    pthread_mutex_lock(&lv->mutex);
+    lv->event = cb;
+    lv->event_baton = baton;
+    pthread_mutex_unlock(&lv->mutex);
+}
+
+/* ---- create ---- */
+
+typedef struct create_args_t {
+    libvirt_job_t *job;
+    libvirt_plan_t plan;
+} create_args_t;
+
+static apr_array_header_t *copy_words(const apr_array_header_t *words, apr_pool_t *p)
+{
+    apr_array_header_t *copy = apr_array_make(p, words ? words->nelts + 1 : 1, sizeof(const char *));
+
+    for (int i = 0; words && i < words->nelts; ++i) {
+        APR_ARRAY_PUSH(copy, const char *) = apr_pstrdup(p, APR_ARRAY_IDX(words, i, const char *));
+    }
+    return copy;
+}
+
+/* What creation needs of a persona, so that a late call does not depend on the caller's catalog. */
+static persona_t *copy_persona(const persona_t *persona, apr_pool_t *p)
+{
+    persona_t *copy = apr_pcalloc(p, sizeof(*copy));
+    persona_environment_t *environment = &copy->environment;
+
+    copy->id = apr_pstrdup(p, persona->id);
+    copy->app_id = apr_pstrdup(p, persona->app_id);
+    copy->source = apr_pstrdup(p, persona->source);
+    memcpy(copy->fingerprint, persona->fingerprint, sizeof(copy->fingerprint));
+    copy->resources = persona->resources;
+    copy->resources.gpu_model = apr_pstrdup(p, persona->resources.gpu_model);
+    *environment = persona->environment;
+    environment->compute = apr_pstrdup(p, environment->compute);
+    environment->os_image = apr_pstrdup(p, environment->os_image);
+    environment->network = apr_pstrdup(p, environment->network);
+    environment->stream_path = apr_pstrdup(p, environment->stream_path);
+    environment->ready_path = apr_pstrdup(p, environment->ready_path);
+    environment->home_hook = apr_pstrdup(p, environment->home_hook);
+    environment->libraries = copy_words(environment->libraries, p);
+    environment->command = copy_words(environment->command, p);
+    environment->env = environment->env ? apr_table_clone(p, environment->env) : NULL;
+    return copy;
+}
+
+/* KVM where libvirt can really use it. */
+static const char *machine_type(virConnectPtr conn)
+{
+    char *capabilities = virConnectGetDomainCapabilities(conn, NULL, NULL, NULL, "kvm", 0);
+    const char *type = capabilities ? "kvm" : "qemu";
+
+    free(capabilities);
+    return type;
+}
+
+static int has_fuse(const libvirt_options_t *options, apr_pool_t *p)
+{
+    apr_finfo_t info;
+
+    return options->local && apr_stat(&info, "/dev/fuse", APR_FINFO_TYPE, p) == APR_SUCCESS
+           && info.filetype == APR_CHR;
+}
+
+/* Everything that the domain's XML refers to: its address and filter, its disk, its devices. */
+static apr_status_t prepare(libvirt_t *lv, virConnectPtr conn, libvirt_plan_t *plan, persona_result_t *res,
+                            apr_pool_t *p)
+{
+    const persona_t *persona = plan->persona;
+    libvirt_net_t *net;
+    virNodeInfo node;
+    apr_status_t status = libvirt_net_read(conn, persona->environment.network, &net, res, p);
+
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    plan->net = net;
+    plan->type = lv->options->driver == LIBVIRT_LXC ? "lxc" : lv->options->driver == LIBVIRT_TEST ? "test"
+                                                                                                   : machine_type(conn);
+    plan->x86 = virNodeGetInfo(conn, &node) == 0 && !strcmp(node.model, "x86_64");
+    plan->fuse = persona->environment.home_hook && has_fuse(lv->options, p);
+    if (lv->options->driver == LIBVIRT_LXC) {
+        status = libvirt_net_allocate(conn, net, plan->uuid, &plan->address, res, p);
+    }
+    if (status == APR_SUCCESS && lv->options->filter && lv->options->driver != LIBVIRT_TEST) {
+        plan->filter = libvirt_filter_name(lv, net, persona->environment.isolated, p);
+        status = libvirt_filter_ensure(lv, conn, net, persona->environment.isolated, res, p);
+    }
+    if (status == APR_SUCCESS && persona->resources.gpu_count) {
+        apr_array_header_t *devices;
+
+        status = libvirt_devices_allocate(conn, plan->uuid, persona->resources.gpu_count,
+                                          persona->resources.gpu_model, &devices, res, p);
+        plan->devices = devices;
+    }
+    if (status == APR_SUCCESS && lv->options->driver == LIBVIRT_QEMU) {
+        status = libvirt_volume_create(lv, conn, plan->uuid, plan->image, persona->resources.storage, &plan->volume,
+                                       res, p);
+    }
+    return status;
+}
+
+static apr_status_t create_work(libvirt_t *lv, virConnectPtr conn, void *data, persona_result_t *res,
+                                apr_pool_t *p)
+{
+    create_args_t *args = data;
+    libvirt_plan_t *plan = &args->plan;
+    libvirt_intent_t intent = {.uuid = plan->uuid, .persona_id = plan->persona->id,
+                               .fingerprint = plan->persona->fingerprint, .created = plan->created};
+    virDomainPtr domain;
+    apr_status_t status = libvirt_intent_write(lv, conn, &intent, res, p);
+
+    if (status == APR_SUCCESS) {
+        status = prepare(lv, conn, plan, res, p);
+    }
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    /* Nobody waits any more, so destroy() is on its way: it must not come first. */
+    if (libvirt_job_abandoned(args->job)) {
+        return APR_TIMEUP;
+    }
+    domain = virDomainCreateXML(conn, libvirt_domain_xml(plan, p), 0);
+    if (!domain) {
+        status = libvirt_failed(conn, res, "boot", "libvirt cannot start the instance");
+        if (status == APR_TIMEUP || !(domain = virDomainLookupByUUIDString(conn, plan->uuid))) {
+            return status;
+        }
+        /* It runs: an earlier attempt whose answer was lost. */
+        persona_result_set(res, APR_SUCCESS, NULL, "%s", "");
+    }
+    virDomainFree(domain);
+    intent.made = 1;
+    return libvirt_intent_write(lv, conn, &intent, res, p);
+}
+
+static apr_status_t create(persona_compute_t *c, const persona_t *persona, const persona_create_t *how,
+                           persona_result_t *res, apr_pool_t *p)
+{
+    libvirt_t *lv = (libvirt_t *)c;
+    const char *wrong = libvirt_plan_check(lv->options, persona, p), *problem = "persona";
+    libvirt_job_t *job;
+    create_args_t *args;
+    libvirt_image_t *image;
+
+    if (!persona_uuid_valid(how->uuid)) {
+        wrong = "an instance needs a uuid";
+    }
+    if ((how->reason && !libvirt_text_valid(how->reason)) || (how->hook_key && !libvirt_text_valid(how->hook_key))) {
+        wrong = "the reason and the key of an instance cannot hold control characters";
+    }
+    if (wrong) {
+        return persona_result_set(res, APR_EINVAL, problem, "%s", wrong);
+    }
+    job = libvirt_job_make(lv, LIBVIRT_SLOW, how->uuid, create_work, sizeof(create_args_t));
+    args = job->args;
+    wrong = libvirt_image_find(lv->options, persona, &image, &problem, job->pool);
+    if (wrong) {
+        persona_result_set(res, APR_EINVAL, problem, "%s", wrong);
+        libvirt_job_drop(job);
+        return APR_EINVAL;
+    }
+    args->job = job;
+    args->plan.persona = copy_persona(persona, job->pool);
+    args->plan.options = lv->options;
+    args->plan.ns = lv->head.ns;
+    args->plan.uuid = apr_pstrdup(job->pool, how->uuid);
+    args->plan.hook_key = apr_pstrdup(job->pool, how->hook_key);
+    args->plan.reason = apr_pstrdup(job->pool, how->reason);
+    args->plan.created = apr_time_now();
+    args->plan.image = image;
+    return libvirt_job_run(job, res, p);
+}
+
+/* ---- destroy ---- */
+
+typedef struct destroy_args_t {
+    const char *uuid;
+} destroy_args_t;
+
+static apr_status_t destroy_work(libvirt_t *lv, virConnectPtr conn, void *data, persona_result_t *res,
+                                 apr_pool_t *p)
+{
+    const char *uuid = ((destroy_args_t *)data)->uuid;
+    virDomainPtr domain = virDomainLookupByUUIDString(conn, uuid);
+    apr_status_t status;
+
+    if (!domain && libvirt_error_code() != VIR_ERR_NO_DOMAIN) {
+        return libvirt_failed(conn, res, "engine", "cannot look for the instance");
+    }
+    if (domain) {
+        const int failed = virDomainDestroy(domain) < 0 && libvirt_error_code() != VIR_ERR_NO_DOMAIN
+                           && libvirt_error_code() != VIR_ERR_OPERATION_INVALID;
+
+        status = failed ? libvirt_failed(conn, res, "destroy", "cannot stop the instance") : APR_SUCCESS;
+        virDomainFree(domain);
+        if (status != APR_SUCCESS) {
+            return status;
+        }
+    }
+    status = libvirt_volume_delete(lv, conn, uuid, res, p);
+    if (status == APR_SUCCESS) {
+        status = libvirt_release_all(conn, uuid, res, p);
+    }
+    return status == APR_SUCCESS ? libvirt_intent_drop(lv, conn, uuid, res, p) : status;
+}
+
+static apr_status_t destroy(persona_compute_t *c, const char *uuid, persona_result_t *res, apr_pool_t *p)
+{
+    libvirt_job_t *job;
+
+    if (!uuid || !persona_uuid_valid(uuid)) {
+        return APR_SUCCESS;
+    }
+    job = libvirt_job_make((libvirt_t *)c, LIBVIRT_SLOW, uuid, destroy_work, sizeof(destroy_args_t));
+    ((destroy_args_t *)job->args)->uuid = apr_pstrdup(job->pool, uuid);
+    return libvirt_job_run(job, res, p);
+}
+
+const persona_compute_provider_t persona_libvirt_provider = {
+    .name = "libvirt",
+    .check_conf = check_conf,
+    .check_persona = check_persona,
+    .open = open_compute,
+    .close = close_compute,
+    .watch = watch,
+    .capacity = libvirt_capacity,
+    .list = libvirt_list,
+    .inspect = libvirt_inspect,
+    .create = create,
+    .mark = libvirt_mark,
+    .fence = libvirt_fence,
+    .fence_holder = libvirt_fence_holder,
+    .fences = libvirt_fences,
+    .unfence = libvirt_unfence,
+    .destroy = destroy,
+    .stats = libvirt_stats,
+    .resize = libvirt_resize,
+};

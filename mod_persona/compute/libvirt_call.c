@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file libvirt_call.c
+ * @brief Connections to libvirt, and calls that cannot take longer than they may.
+ *
+ * A libvirt call has no timeout. So every call of the provider is a job that a thread of a lane works
+ * off, and the caller waits for it with a clock in its hand. A job that is late is abandoned: it belongs to
+ * the lane from then on, which frees it when it has ended. For that a job owns all memory that its work
+ * touches.
+ *
+ * A lane is one connection and at most five threads (as many calls as the daemon serves at once for one
+ * connection). Threads are started on demand and end with the lane. Keepalive closes the connection of a
+ * frozen daemon, so that its calls fail and their threads come back. Whoever needs the connection while there
+ * is none opens it, one thread at a time, and not more often than every half second.
+ *
+ * libvirt's event loop runs in one thread of the process, started with the first connection and never ended:
+ * it has no end in libvirt's interface either. A process that forks must do so before.
+ *
+ * The lane's mutex guards all of the lane and the states of its jobs; it is never held over a call.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <apr_strings.h>
+#include <libvirt/virterror.h>
+
+#include "compute/libvirt.h"
+
+#define THREADS_MAX 5
+#define RECONNECT_AFTER apr_time_from_msec(500)
+
+struct libvirt_lane_t {
+    libvirt_t *lv;
+    int events;                 /**< this lane's connection receives them */
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;     /**< a job was queued or finished, the connection came or went */
+    libvirt_job_t *queue;       /**< waiting, first come first */
+    libvirt_job_t *active[THREADS_MAX];
+    pthread_t threads[THREADS_MAX];
+    int started, idle, ended, closing;
+    virConnectPtr conn;
+    int connecting;
+    apr_time_t failed_at;       /**< monotonic; 0: the last attempt was good */
+    char failure[256];
+};
+
+static apr_time_t monotonic(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return apr_time_from_sec(now.tv_sec) + now.tv_nsec / 1000;
+}
+
+static struct timespec timespec_of(apr_time_t at)
+{
+    return (struct timespec){.tv_sec = apr_time_sec(at), .tv_nsec = apr_time_usec(at) * 1000};
+}
+
+static void condition_init(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+/* ---- errors ---- */
+
+static void silence(void *baton, virErrorPtr error)
+{
+    (void)baton;
+    (void)error;
+}
+
+int libvirt_error_code(void)
+{
+    virErrorPtr error = virGetLastError();
+
+    return error ? error->code : VIR_ERR_OK;
+}
+
+apr_status_t libvirt_failed(virConnectPtr conn, persona_result_t *res, const char *problem, const char *what)
+{
+    virErrorPtr error = virGetLastError();
+    const char *words = error && error->message ? error->message : "no reason given";
+    apr_status_t status = APR_EGENERAL;
+
+    switch (error ? error->code : VIR_ERR_OK) {
+    case VIR_ERR_NO_DOMAIN:
+    case VIR_ERR_NO_SECRET:
+    case VIR_ERR_NO_STORAGE_VOL:
+    case VIR_ERR_NO_STORAGE_POOL:
+    case VIR_ERR_NO_NETWORK:
+    case VIR_ERR_NO_NWFILTER:
+    case VIR_ERR_NO_NODE_DEVICE:
+        status = APR_ENOENT;
+        break;
+    case VIR_ERR_AUTH_FAILED:
+    case VIR_ERR_AUTH_CANCELLED:
+    case VIR_ERR_AUTH_UNAVAILABLE:
+    case VIR_ERR_ACCESS_DENIED:
+    case VIR_ERR_OPERATION_DENIED:
+        status = APR_EACCES;
+        break;
+    case VIR_ERR_OPERATION_TIMEOUT:
+        status = APR_TIMEUP;
+        break;
+    default:
+        break;
+    }
+    /* Whatever was asked may have been done before the connection broke. */
+    if (conn && virConnectIsAlive(conn) != 1) {
+        status = APR_TIMEUP;
+        problem = "connection-lost";
+    }
+    return persona_result_set(res, status, problem, "%s: %s", what, words);
+}
+
+/* ---- the event loop ---- */
+
+static pthread_once_t process_once = PTHREAD_ONCE_INIT;
+static int process_ready;
+
+static void *run_events(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        if (virEventRunDefaultImpl() < 0) {
+            persona_log(PERSONA_LOG_ERR, 0, "libvirt's event loop failed: %s", virGetLastErrorMessage());
+            struct timespec pause = {.tv_sec = 1};
+            nanosleep(&pause, NULL);
+        }
+    }
+    return NULL;
+}
+
+static void process_start(void)
+{
+    pthread_t thread;
+
+    if (virInitialize() < 0) {
+        return;
+    }
+    virSetErrorFunc(NULL, silence);
+    if (virEventRegisterDefaultImpl() < 0 || pthread_create(&thread, NULL, run_events, NULL)) {
+        return;
+    }
+    pthread_detach(thread);
+    process_ready = 1;
+}
+
+static int on_lifecycle(virConnectPtr conn, virDomainPtr domain, int event, int detail, void *baton)
+{
+    libvirt_t *lv = baton;
+    const char *name = virDomainGetName(domain);
+    persona_compute_event_cb *cb;
+    void *cb_baton;
+
+    (void)conn;
+    (void)event;
+    (void)detail;
+    if (!name || strncmp(name, LIBVIRT_NAME_PREFIX, strlen(LIBVIRT_NAME_PREFIX))) {
+        return 0;
+    }
+    pthread_mutex_lock(&lv->mutex);
+    cb = lv->event;
+    cb_baton = lv->event_baton;
+    pthread_mutex_unlock(&lv->mutex);
+    if (cb) {
+        cb(cb_baton, &lv->head, name + strlen(LIBVIRT_NAME_PREFIX));
+    }
+    return 0;
+}
+
+/* ---- the connection ---- */
+
+/* Blocks for as long as the daemon likes. */
+static virConnectPtr connect_now(libvirt_lane_t *lane)
+{
+    apr_int64_t seconds = apr_time_sec(lane->lv->head.timeout);
+    virConnectPtr conn = virConnectOpenAuth(lane->lv->head.conf->address, virConnectAuthPtrDefault, 0);
+
+    if (!conn) {
+        return NULL;
+    }
+    /* Closed after count + 1 silent seconds: before the callers' time is over, where that is long enough. */
+    virConnectSetKeepAlive(conn, 1, seconds > 3 ? (unsigned)seconds - 2 : 1);
+    if (lane->events
+        && virConnectDomainEventRegisterAny(conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                                            VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), lane->lv, NULL) < 0) {
+        persona_log(PERSONA_LOG_WARNING, 0, "compute %s: libvirt sends no events: %s", lane->lv->head.conf->name,
+                    virGetLastErrorMessage());
+    }
+    return conn;
+}
+
+/* A reference to the lane's connection, which is opened where there is none; NULL: it cannot be. */
+static virConnectPtr connection(libvirt_lane_t *lane, persona_result_t *res)
+{
+    virConnectPtr conn = NULL, dead = NULL;
+
+    pthread_mutex_lock(&lane->mutex);
+    while (lane->connecting && !lane->closing) {
+        pthread_cond_wait(&lane->changed, &lane->mutex);
+    }
+    if (lane->conn && virConnectIsAlive(lane->conn) != 1) {
+        dead = lane->conn;
+        lane->conn = NULL;
+    }
+    if (!lane->conn && !lane->closing
+        && (!lane->failed_at || monotonic() - lane->failed_at >= RECONNECT_AFTER)) {
+        lane->connecting = 1;
+        pthread_mutex_unlock(&lane->mutex);
+        if (dead) {
+            virConnectClose(dead);
+            dead = NULL;
+        }
+        conn = connect_now(lane);
+        pthread_mutex_lock(&lane->mutex);
+        lane->connecting = 0;
+        lane->conn = conn;
+        if (conn) {
+            if (lane->failed_at) {
+                persona_log(PERSONA_LOG_NOTICE, 0, "compute %s: libvirt at %s answers again",
+                            lane->lv->head.conf->name, lane->lv->head.conf->address);
+            }
+            lane->failed_at = 0;
+        }
+        else {
+            if (!lane->failed_at) {
+                persona_log(PERSONA_LOG_WARNING, 0, "compute %s: cannot connect to libvirt at %s: %s",
+                            lane->lv->head.conf->name, lane->lv->head.conf->address, virGetLastErrorMessage());
+            }
+            lane->failed_at = monotonic();
+            apr_cpystrn(lane->failure, virGetLastErrorMessage(), sizeof(lane->failure));
+        }
+        pthread_cond_broadcast(&lane->changed);
+    }
+    conn = lane->conn;
+    if (conn) {
+        virConnectRef(conn);
+    }
+    else {
+        persona_result_set(res, APR_ECONNREFUSED, "engine-down", "libvirt at %s does not answer: %s",
+                           lane->lv->head.conf->address, lane->failure);
+    }
+    pthread_mutex_unlock(&lane->mutex);
+    if (dead) {
+        virConnectClose(dead);
+    }
+    return conn;
+}
+
+/* ---- jobs ---- */
+
+libvirt_job_t *libvirt_job_make(libvirt_t *lv, libvirt_lane_e lane, const char *key, libvirt_work_fn *work,
+                                apr_size_t args_size)
+{
+    apr_pool_t *pool;
+    libvirt_job_t *job;
+
+    apr_pool_create(&pool, NULL);
+    job = apr_pcalloc(pool, sizeof(*job));
+    job->pool = pool;
+    job->args = apr_pcalloc(pool, args_size);
+    job->lv = lv;
+    job->lane = lv->lanes[lane];
+    job->work = work;
+    job->key = key ? apr_pstrdup(pool, key) : NULL;
+    condition_init(&job->finished);
+    return job;
+}
+
+static apr_status_t job_free(void *data)
+{
+    libvirt_job_t *job = data;
+
+    pthread_cond_destroy(&job->finished);
+    apr_pool_destroy(job->pool);
+    return APR_SUCCESS;
+}
+
+void libvirt_job_drop(libvirt_job_t *job)
+{
+    job_free(job);
+}
+
+int libvirt_job_abandoned(libvirt_job_t *job)
+{
+    int abandoned;
+
+    pthread_mutex_lock(&job->lane->mutex);
+    abandoned = job->abandoned;
+    pthread_mutex_unlock(&job->lane->mutex);
+    return abandoned;
+}
+
+/* The first job in the queue whose key nobody is working on; taken out. */
+static libvirt_job_t *next_job(libvirt_lane_t *lane)
+{
+    for (libvirt_job_t **at = &lane->queue; *at; at = &(*at)->next) {
+        libvirt_job_t *job = *at;
+        int busy = 0;
+
+        for (int i = 0; job->key && i < THREADS_MAX; ++i) {
+            busy |= lane->active[i] && lane->active[i]->key && !strcmp(lane->active[i]->key, job->key);
+        }
+        if (!busy) {
+            *at = job->next;
+            return job;
+        }
+    }
+    return NULL;
+}
+
+static void run_job(libvirt_job_t *job)
+{
+    for (int attempt = 0; attempt < 2; ++attempt) {
+        virConnectPtr conn = connection(job->lane, &job->result);
+        int alive;
+
+        if (!conn) {
+            job->status = APR_ECONNREFUSED;
+            return;
+        }
+        memset(&job->result, 0, sizeof(job->result));
+        virResetLastError();
+        job->status = job->work(job->lv, conn, job->args, &job->result, job->pool);
+        alive = virConnectIsAlive(conn) == 1;
+        virConnectClose(conn);
+        /* Lost on the way, most often because libvirt was restarted since the last call: once more. */
+        if (alive || job->status != APR_TIMEUP || libvirt_job_abandoned(job)) {
+            return;
+        }
+    }
+}
+
+static void *run_thread(void *data)
+{
+    libvirt_lane_t *lane = data;
+    int slot = -1;
+
+    pthread_mutex_lock(&lane->mutex);
+    for (int i = 0; i < lane->started; ++i) {
+        if (pthread_equal(lane->threads[i], pthread_self())) {
+            slot = i;
+        }
+    }
+    while (!lane->closing) {
+        libvirt_job_t *job = next_job(lane);
+
+        if (!job) {
+            lane->idle++;
+            pthread_cond_wait(&lane->changed, &lane->mutex);
+            lane->idle--;
+            continue;
+        }
+        lane->active[slot] = job;
+        job->running = 1;
+        pthread_mutex_unlock(&lane->mutex);
+        run_job(job);
+        pthread_mutex_lock(&lane->mutex);
+        lane->active[slot] = NULL;
+        job->done = 1;
+        if (job->abandoned) {
+            pthread_mutex_unlock(&lane->mutex);
+            job_free(job);
+            pthread_mutex_lock(&lane->mutex);
+        }
+        else {
+            pthread_cond_signal(&job->finished);
+        }
+        pthread_cond_broadcast(&lane->changed);
+    }
+    lane->ended++;
+    pthread_cond_broadcast(&lane->changed);
+    pthread_mutex_unlock(&lane->mutex);
+    return NULL;
+}
+
+apr_status_t libvirt_job_run(libvirt_job_t *job, persona_result_t *res, apr_pool_t *p)
+{
+    libvirt_lane_t *lane = job->lane;
+    const struct timespec until = timespec_of(monotonic() + job->lv->head.timeout);
+    libvirt_job_t **at;
+    int waiting = 1;
+
+    pthread_mutex_lock(&lane->mutex);
+    for (at = &lane->queue; *at; at = &(*at)->next) {
+        ++waiting;
+    }
+    *at = job;
+    if (lane->idle < waiting && lane->started < THREADS_MAX
+        && !pthread_create(&lane->threads[lane->started], NULL, run_thread, lane)) {
+        lane->started++;
+    }
+    pthread_cond_broadcast(&lane->changed);
+    while (!job->done && pthread_cond_timedwait(&job->finished, &lane->mutex, &until) != ETIMEDOUT) {
+    }
+    if (job->done) {
+        pthread_mutex_unlock(&lane->mutex);
+        apr_pool_cleanup_register(p, job, job_free, apr_pool_cleanup_null);
+        if (res) {
+            *res = job->result;
+        }
+        return job->status;
+    }
+    job->abandoned = 1;
+    int running = job->running;
+    for (at = &lane->queue; !running && *at; at = &(*at)->next) {
+        if (*at == job) {
+            *at = job->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&lane->mutex);
+    if (!running) {
+        job_free(job);
+    }
+    return persona_result_set(res, APR_TIMEUP, "engine-slow", "libvirt at %s did not answer within %" APR_INT64_T_FMT
+                              " ms", lane->lv->head.conf->address, apr_time_as_msec(lane->lv->head.timeout));
+}
+
+/* ---- lanes ---- */
+
+apr_status_t libvirt_lanes_open(libvirt_t *lv)
+{
+    pthread_once(&process_once, process_start);
+    if (!process_ready) {
+        return APR_EGENERAL;
+    }
+    for (int i = 0; i < LIBVIRT_LANES; ++i) {
+        libvirt_lane_t *lane = apr_pcalloc(lv->pool, sizeof(*lane));
+
+        lane->lv = lv;
+        lane->events = i == LIBVIRT_QUICK;
+        pthread_mutex_init(&lane->mutex, NULL);
+        condition_init(&lane->changed);
+        lv->lanes[i] = lane;
+    }
+    return APR_SUCCESS;
+}
+
+static int lane_close(libvirt_lane_t *lane)
+{
+    const struct timespec until = timespec_of(monotonic() + lane->lv->head.timeout);
+    virConnectPtr conn;
+    int late = 0;
+
+    pthread_mutex_lock(&lane->mutex);
+    lane->closing = 1;
+    pthread_cond_broadcast(&lane->changed);
+    while (lane->ended < lane->started && !late) {
+        late = pthread_cond_timedwait(&lane->changed, &lane->mutex, &until) == ETIMEDOUT;
+    }
+    conn = lane->conn;
+    lane->conn = NULL;
+    pthread_mutex_unlock(&lane->mutex);
+    for (int i = 0; i < lane->started; ++i) {
+        if (late) {
+            pthread_detach(lane->threads[i]);
+        }
+        else {
+            pthread_join(lane->threads[i], NULL);
+        }
+    }
+    if (conn && !late) {
+        virConnectClose(conn);
+    }
+    if (!late) {
+        pthread_cond_destroy(&lane->changed);
+        pthread_mutex_destroy(&lane->mutex);
+    }
+    return !late;
+}
+
+int libvirt_lanes_close(libvirt_t *lv)
+{
+    int clean = 1;
+
+    for (int i = 0; i < LIBVIRT_LANES; ++i) {
+        clean &= lane_close(lv->lanes[i]);
+    }
+    return clean;
+}

@@ -128,9 +128,9 @@ typedef struct persona_t {
     const apr_array_header_t *affinity;     /**< of persona_affinity_t; empty: suits anybody */
     const apr_array_header_t *rules;        /**< of persona_rule_t */
     persona_pool_t pool;
-    int is_default;                         /**< from default.json: the fallback for any app; its app_id may be "*" */
+    int is_default;                         /**< from default.json: serves any app; its app_id may be "*" */
     const char *file;                       /**< its name in the folder */
-    json_t *document;                       /**< the file as it was read; owned by the catalog, never changed */
+    json_t *document;                       /**< the file as read; owned by the catalog */
     char fingerprint[PERSONA_SESSION_LEN];  /**< SHA-256 of all that shapes an instance */
 } persona_t;
 

@@ -3,13 +3,14 @@
  * @file catalog.c
  * @brief The persona directory: every file read and checked, the last good version of each kept.
  *
- * A catalog never changes after persona_catalog_read() or persona_catalog_from_json() returned it, but for its
- * count of references. Files are read in the order of their names, so of two files with one persona_id it is
- * always the same that is refused.
+ * A catalog never changes after persona_catalog_read() or persona_catalog_from_json() returned it,
+ * but for its count of references. Files are read in the order of their names, so of two files with
+ * one persona_id it is always the same that is refused.
  *
- * The last good version of NAME is the file NAME in the `lastgood` directory, byte for byte. It is written when a
- * file was found good with another content, used while the file is there but bad, and removed with the file. Where
- * the folder cannot be read, or has no persona at all, all are kept and used.
+ * The last good version of NAME is the file NAME in the `lastgood` directory, byte for byte. It is
+ * written when a file was found good with another content, used while the file is there but bad,
+ * and removed with the file. Where the folder cannot be read, or has no persona at all, all are
+ * kept and used.
  */
 #include <errno.h>
 #include <string.h>
@@ -27,9 +28,9 @@
 typedef struct reading_t {
     persona_catalog_t *catalog;
     const char *dir, *lastgood;
-    apr_hash_t *ids;       /**< persona_id -> persona_t *, of all that is in force */
-    apr_pool_t *scratch;   /**< of the whole reading */
-    apr_pool_t *round;     /**< cleared for each file */
+    apr_hash_t *ids;     /**< persona_id -> persona_t *, of all that is in force */
+    apr_pool_t *scratch; /**< of the whole reading */
+    apr_pool_t *round;   /**< cleared for each file */
 } reading_t;
 
 static void file_error(reading_t *reading, const char *file, const char *message)
@@ -78,7 +79,8 @@ static void catalog_finish(persona_catalog_t *catalog)
     json_t *json = json_array();
     char *text;
 
-    qsort(catalog->personas->elts, (size_t)catalog->personas->nelts, sizeof(persona_t *), by_app_order_id);
+    qsort(catalog->personas->elts, (size_t)catalog->personas->nelts, sizeof(persona_t *),
+          by_app_order_id);
     for (int i = 0; i < catalog->personas->nelts; i++) {
         const persona_t *persona = APR_ARRAY_IDX(catalog->personas, i, const persona_t *);
 
@@ -112,7 +114,8 @@ static void restore(reading_t *reading, const char *name)
     if (!reading->lastgood) {
         return;
     }
-    text = persona_folder_read(reading->lastgood, name, PERSONA_FILE_MAX, &len, &wrong, reading->round);
+    text = persona_folder_read(reading->lastgood, name, PERSONA_FILE_MAX, &len, &wrong,
+                               reading->round);
     persona = text ? persona_parse(name, text, len, reading->ids, 1, ignored, catalog->pool) : NULL;
     if (persona) {
         persona_add(reading, persona);
@@ -130,13 +133,15 @@ static void keep(reading_t *reading, const char *name, const char *text, apr_siz
     if (!reading->lastgood) {
         return;
     }
-    kept = persona_folder_read(reading->lastgood, name, PERSONA_FILE_MAX, &kept_len, &wrong, reading->round);
+    kept = persona_folder_read(reading->lastgood, name, PERSONA_FILE_MAX, &kept_len, &wrong,
+                               reading->round);
     if (kept && kept_len == len && memcmp(kept, text, len) == 0) {
         return;
     }
     status = persona_folder_write(reading->lastgood, name, text, len, reading->round);
     if (status != APR_SUCCESS) {
-        persona_log(PERSONA_LOG_WARNING, status, "cannot keep the good version of persona file %s in %s", name,
+        persona_log(PERSONA_LOG_WARNING, status,
+                    "cannot keep the good version of persona file %s in %s", name,
                     reading->lastgood);
     }
 }
@@ -167,7 +172,8 @@ static int read_file(reading_t *reading, const char *name)
 static void forget(reading_t *reading, const apr_array_header_t *names)
 {
     const char *wrong;
-    const apr_array_header_t *kept = persona_folder_list(reading->lastgood, &wrong, reading->scratch);
+    const apr_array_header_t *kept =
+        persona_folder_list(reading->lastgood, &wrong, reading->scratch);
 
     for (int i = 0, n = 0; kept && i < kept->nelts; i++) {
         const char *name = APR_ARRAY_IDX(kept, i, const char *);
@@ -188,10 +194,13 @@ static void read_folder(reading_t *reading)
     apr_array_header_t *bad = apr_array_make(reading->scratch, 4, sizeof(const char *));
 
     if (!names || names->nelts == 0) {
-        file_error(reading, reading->dir,
-                   names ? "has no persona file; put one (*.json) into it, or default.json for any application"
-                         : wrong);
-        bad = reading->lastgood ? persona_folder_list(reading->lastgood, &wrong, reading->scratch) : NULL;
+        file_error(
+            reading, reading->dir,
+            names
+                ? "has no persona file; put one into it, such as default.json"
+                : wrong);
+        bad = reading->lastgood ? persona_folder_list(reading->lastgood, &wrong, reading->scratch)
+                                : NULL;
     }
     else {
         for (int i = 0; i < names->nelts; i++) {
@@ -224,7 +233,8 @@ static int by_place(const void *a, const void *b)
     return differ ? differ : (x->column > y->column) - (x->column < y->column);
 }
 
-apr_status_t persona_catalog_read(persona_catalog_t **catalog, const char *dir, const char *lastgood)
+apr_status_t persona_catalog_read(persona_catalog_t **catalog, const char *dir,
+                                  const char *lastgood)
 {
     reading_t reading = {NULL, dir, lastgood, NULL, NULL, NULL};
     apr_status_t status = catalog_make(catalog);
@@ -243,13 +253,15 @@ apr_status_t persona_catalog_read(persona_catalog_t **catalog, const char *dir, 
         return status;
     }
     if (lastgood && mkdir(lastgood, 0700) != 0 && errno != EEXIST) {
-        persona_log(PERSONA_LOG_WARNING, errno, "cannot make %s, so good persona files are not kept", lastgood);
+        persona_log(PERSONA_LOG_WARNING, errno,
+                    "cannot make %s, so good persona files are not kept", lastgood);
         reading.lastgood = NULL;
     }
     reading.ids = apr_hash_make(reading.scratch);
     read_folder(&reading);
     apr_pool_destroy(reading.scratch);
-    qsort((*catalog)->errors->elts, (size_t)(*catalog)->errors->nelts, sizeof(persona_error_t), by_place);
+    qsort((*catalog)->errors->elts, (size_t)(*catalog)->errors->nelts, sizeof(persona_error_t),
+          by_place);
     catalog_finish(*catalog);
     return APR_SUCCESS;
 }
@@ -298,12 +310,14 @@ json_t *persona_catalog_to_json(const persona_catalog_t *catalog)
     for (int i = 0; i < catalog->personas->nelts; i++) {
         const persona_t *persona = APR_ARRAY_IDX(catalog->personas, i, const persona_t *);
 
-        json_array_append_new(personas, json_pack("{s:s, s:O}", "file", persona->file, "document", persona->document));
+        json_array_append_new(personas, json_pack("{s:s, s:O}", "file", persona->file, "document",
+                                                  persona->document));
     }
     return json_pack("{s:s, s:o}", "version", catalog->version, "personas", personas);
 }
 
-/** One element of "personas". A persona that this process cannot read is left out: its writer may be newer. */
+/** One element of "personas". A persona that this process cannot read is left out: its writer
+ * may be newer. */
 static void wire_read(reading_t *reading, json_t *json)
 {
     const char *file = json_string_value(json_object_get(json, "file"));
@@ -316,7 +330,8 @@ static void wire_read(reading_t *reading, json_t *json)
         file_error(reading, file ? file : "catalog", "must have \"file\" and \"document\"");
     }
     else {
-        persona = persona_parse(file, text, strlen(text), reading->ids, 1, errors, reading->catalog->pool);
+        persona = persona_parse(file, text, strlen(text), reading->ids, 1, errors,
+                                reading->catalog->pool);
         if (persona) {
             persona_add(reading, persona);
         }

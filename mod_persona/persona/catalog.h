@@ -3,10 +3,10 @@
  * @file catalog.h
  * @brief The persona directory: every *.json of one folder, read, checked and kept.
  *
- * A catalog is one immutable reading of the folder. A file that is wrong does not take the good ones
- * down: its errors are in `errors`, and where the last good version of that file is known (kept in
- * `lastgood`, on disk), the catalog has that version and says so in `stale`. `personactl check`,
- * `httpd -t` and a running reload all call persona_catalog_read() and so cannot disagree.
+ * A catalog is one immutable reading of the folder. A file that is wrong does not take the good
+ * ones down: its errors are in `errors`, and where the last good version of that file is known
+ * (kept in `lastgood`, on disk), the catalog has that version and says so in `stale`. `personactl
+ * check`, `httpd -t` and a running reload all call persona_catalog_read() and so cannot disagree.
  *
  * A catalog owns its pool. persona_catalog_hold() and persona_catalog_release() count references
  * atomically; the pool goes with the last one.
@@ -18,9 +18,9 @@
 
 typedef struct persona_error_t {
     const char *file;
-    int line, column;     /**< from 1; 0: the file as a whole */
-    const char *path;     /**< JSON path, "$.pool.max" */
-    const char *message;  /**< what is wrong, and what would be right */
+    int line, column;    /**< from 1; 0: the file as a whole */
+    const char *path;    /**< JSON path, "$.pool.max" */
+    const char *message; /**< what is wrong, and what would be right */
 } persona_error_t;
 
 typedef struct persona_catalog_t {
@@ -33,10 +33,11 @@ typedef struct persona_catalog_t {
     volatile apr_uint32_t references;
 } persona_catalog_t;
 
-/** Read `dir`. `lastgood`: a directory that the caller may write, or NULL (then nothing is kept and nothing
- * is restored). Succeeds whenever memory suffices: what is wrong, also with the folder itself, is in errors.
- * The caller holds one reference. */
-apr_status_t persona_catalog_read(persona_catalog_t **catalog, const char *dir, const char *lastgood);
+/** Read `dir`. `lastgood`: a directory that the caller may write, or NULL (then nothing is kept
+ * and nothing is restored). Succeeds whenever memory suffices: what is wrong, also with the
+ * folder itself, is in errors. The caller holds one reference. */
+apr_status_t persona_catalog_read(persona_catalog_t **catalog, const char *dir,
+                                  const char *lastgood);
 /** Cheap: changes whenever a file of the folder was added, removed, replaced or written. */
 apr_uint64_t persona_catalog_stamp(const char *dir, apr_pool_t *p);
 void persona_catalog_hold(persona_catalog_t *catalog);

@@ -3,8 +3,9 @@
  * @file digest.c
  * @brief Hashes, MACs and random identifiers, by libcrypto.
  *
- * No state. A digest that cannot be computed leaves nothing to go on with: sessions, fences and records are
- * named by digests, so the process ends with a message and is started again by its supervisor.
+ * No state. A digest that cannot be computed leaves nothing to go on with: sessions, fences and
+ * records are named by digests, so the process ends with a message and is started again by its
+ * supervisor.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +43,8 @@ void persona_sha256(const void *data, apr_size_t len, char hex[PERSONA_HEX256_LE
     unsigned char digest[SHA256_BYTES];
     unsigned int size = 0;
 
-    if (EVP_Digest(len ? data : "", len, digest, &size, EVP_sha256(), NULL) != 1 || size != sizeof(digest)) {
+    if (EVP_Digest(len ? data : "", len, digest, &size, EVP_sha256(), NULL) != 1 ||
+        size != sizeof(digest)) {
         give_up("SHA-256");
     }
     to_hex(hex, digest, sizeof(digest));
@@ -55,8 +57,8 @@ void persona_hmac(const void *key, apr_size_t key_len, const void *data, apr_siz
     unsigned int size = 0;
 
     /* A NULL key would mean "the key of last time" to libcrypto. */
-    if (!HMAC(EVP_sha256(), key_len ? key : "", (int)key_len, len ? data : (const void *)"", len, digest,
-              &size) ||
+    if (!HMAC(EVP_sha256(), key_len ? key : "", (int)key_len, len ? data : (const void *)"", len,
+              digest, &size) ||
         size != sizeof(digest)) {
         give_up("HMAC-SHA256");
     }
@@ -145,7 +147,8 @@ char *persona_uuid_v5(const char *space, const char *name, apr_pool_t *p)
         }
     }
     memcpy(input + UUID_BYTES, name, len);
-    if (EVP_Digest(input, UUID_BYTES + len, digest, &size, EVP_sha1(), NULL) != 1 || size < UUID_BYTES) {
+    if (EVP_Digest(input, UUID_BYTES + len, digest, &size, EVP_sha1(), NULL) != 1 ||
+        size < UUID_BYTES) {
         give_up("SHA-1");
     }
     return uuid_text(digest, 5, p);

@@ -21,7 +21,8 @@ int persona_hex_equal(const char *a, const char *b);
 char *persona_random_hex(apr_size_t bytes, apr_pool_t *p);
 /** A random uuid (RFC 4122 version 4). */
 char *persona_uuid_random(apr_pool_t *p);
-/** RFC 4122 version 5 of `name` in the space of `space`, a uuid in text form. NULL: `space` is none. */
+/** RFC 4122 version 5 of `name` in the space of `space`, a uuid in text form. NULL: `space` is
+ * none. */
 char *persona_uuid_v5(const char *space, const char *name, apr_pool_t *p);
 /** Whether it is a uuid in lower-case text form. */
 int persona_uuid_valid(const char *text);

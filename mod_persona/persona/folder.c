@@ -3,9 +3,9 @@
  * @file folder.c
  * @brief Files of one folder.
  *
- * Kubernetes shows a ConfigMap as links: a.json -> ..data/a.json, ..data -> ..2024_01_01. They stay within the
- * folder and are followed; a link that leads out of it is not, or an administrator of personas could have any file
- * of the host quoted in error messages.
+ * Kubernetes shows a ConfigMap as links: a.json -> ..data/a.json, ..data -> ..2024_01_01. They stay
+ * within the folder and are followed; a link that leads out of it is not, or an administrator of
+ * personas could have any file of the host quoted in error messages.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -54,9 +54,11 @@ apr_array_header_t *persona_folder_list(const char *dir, const char **wrong, apr
     struct dirent *entry;
 
     if (!handle) {
-        *wrong = errno == ENOENT    ? "the folder does not exist; create it and put persona files (*.json) into it"
-                 : errno == ENOTDIR ? "is not a folder; name the folder that has the persona files (*.json)"
-                                    : apr_pstrcat(p, "the folder cannot be read: ", reason(errno, p), NULL);
+        *wrong = errno == ENOENT
+                     ? "the folder does not exist; create it and put persona files (*.json) into it"
+                 : errno == ENOTDIR
+                     ? "is not a folder; name the folder that has the persona files (*.json)"
+                     : apr_pstrcat(p, "the folder cannot be read: ", reason(errno, p), NULL);
         return NULL;
     }
     errno = 0;
@@ -126,8 +128,9 @@ static apr_ssize_t read_all(int fd, char *text, apr_size_t max)
 
 static const char *too_large(apr_int64_t size, apr_size_t max, apr_pool_t *p)
 {
-    return apr_psprintf(p, "has %" APR_INT64_T_FMT " KiB; a persona file has at most %" APR_SIZE_T_FMT " KiB",
-                        (size + 1023) >> 10, max >> 10);
+    return apr_psprintf(
+        p, "has %" APR_INT64_T_FMT " KiB; a persona file has at most %" APR_SIZE_T_FMT " KiB",
+        (size + 1023) >> 10, max >> 10);
 }
 
 const char *persona_folder_read(const char *dir, const char *name, apr_size_t max, apr_size_t *len,
@@ -200,8 +203,8 @@ static void sync_folder(const char *dir)
     }
 }
 
-apr_status_t persona_folder_write(const char *dir, const char *name, const char *text, apr_size_t len,
-                                  apr_pool_t *p)
+apr_status_t persona_folder_write(const char *dir, const char *name, const char *text,
+                                  apr_size_t len, apr_pool_t *p)
 {
     char *temporary = apr_pstrcat(p, dir, "/.", name, ".XXXXXX", NULL);
     apr_status_t status = APR_SUCCESS;

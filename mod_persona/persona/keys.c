@@ -3,7 +3,8 @@
  * @file keys.c
  * @brief The keys of a persona file, as tables.
  *
- * personas/persona.schema.json and the reference in README.md list the same keys; t/check_keys compares them.
+ * personas/persona.schema.json and the reference in README.md list the same keys; t/check_keys
+ * compares them.
  */
 #include <math.h>
 #include <stddef.h>
@@ -14,45 +15,66 @@
 
 #include "keys.h"
 #include "text.h"
+#include "tz.h"
 
-#define TEXT_MAX    255
-#define VALUE_MAX   4096
-#define LIST_MAX    512
-#define MIB         ((apr_int64_t)1 << 20)
-#define TIB         ((apr_int64_t)1 << 40)
-#define SECOND      ((apr_int64_t)APR_USEC_PER_SEC)
-#define MINUTE      (60 * SECOND)
-#define DAY         (86400 * SECOND)
-#define CPUS_MAX    1024
-#define MEMORY_MIN  (16 * MIB)
-#define MEMORY_MAX  (64 * TIB)
-#define POOL_MAX    10000
-#define ORDER_MAX   1000000
+#define TEXT_MAX   255
+#define VALUE_MAX  4096
+#define LIST_MAX   512
+#define MIB        ((apr_int64_t)1 << 20)
+#define TIB        ((apr_int64_t)1 << 40)
+#define SECOND     ((apr_int64_t)APR_USEC_PER_SEC)
+#define MINUTE     (60 * SECOND)
+#define DAY        (86400 * SECOND)
+#define CPUS_MAX   1024
+#define MEMORY_MIN (16 * MIB)
+#define MEMORY_MAX (64 * TIB)
+#define POOL_MAX   10000
+#define ORDER_MAX  1000000
 
-#define OF(type, member)  offsetof(type, member)
-#define RESOURCE(member)  offsetof(persona_resources_t, member)
-#define ENVIRON(member)   offsetof(persona_environment_t, member)
-#define RULE(member)      offsetof(persona_rule_t, member)
-#define POOL(member)      offsetof(persona_pool_t, member)
-#define TEXT(key, must, where, limit, checker, example) \
-    {.name = key, .type = PERSONA_KEY_TEXT, .required = must, .offset = where, .max = limit, \
-     .check = checker, .right = example}
-#define WORD(key, must, where, list) \
-    {.name = key, .type = PERSONA_KEY_WORD, .required = must, .offset = where, .words = list}
-#define BOOL(key, where) {.name = key, .type = PERSONA_KEY_BOOL, .offset = where}
-#define NUMBER(kind, key, must, where, low, high, example) \
-    {.name = key, .type = kind, .required = must, .offset = where, .min = low, .max = high, .right = example}
-#define TEXTS(key, where, limit, checker, example) \
-    {.name = key, .type = PERSONA_KEY_TEXTS, .offset = where, .max = limit, .check = checker, .right = example}
-#define OBJECT(key, must, where, table) \
-    {.name = key, .type = PERSONA_KEY_OBJECT, .required = must, .offset = where, .keys = table}
-#define OTHER(key, must, where, reading, table, example) \
-    {.name = key, .type = PERSONA_KEY_OTHER, .required = must, .offset = where, .read = reading, \
-     .keys = table, .right = example}
-#define END {.name = NULL}
+#define OF(type, member) offsetof(type, member)
+#define RESOURCE(member) offsetof(persona_resources_t, member)
+#define ENVIRON(member)  offsetof(persona_environment_t, member)
+#define RULE(member)     offsetof(persona_rule_t, member)
+#define POOL(member)     offsetof(persona_pool_t, member)
+#define TEXT(key, must, where, limit, checker, example)                                            \
+    {                                                                                              \
+        .name = key, .type = PERSONA_KEY_TEXT, .required = must, .offset = where, .max = limit,    \
+        .check = checker, .right = example                                                         \
+    }
+#define WORD(key, must, where, list)                                                               \
+    {                                                                                              \
+        .name = key, .type = PERSONA_KEY_WORD, .required = must, .offset = where, .words = list    \
+    }
+#define BOOL(key, where)                                                                           \
+    {                                                                                              \
+        .name = key, .type = PERSONA_KEY_BOOL, .offset = where                                     \
+    }
+#define NUMBER(kind, key, must, where, low, high, example)                                         \
+    {                                                                                              \
+        .name = key, .type = kind, .required = must, .offset = where, .min = low, .max = high,     \
+        .right = example                                                                           \
+    }
+#define TEXTS(key, where, limit, checker, example)                                                 \
+    {                                                                                              \
+        .name = key, .type = PERSONA_KEY_TEXTS, .offset = where, .max = limit, .check = checker,   \
+        .right = example                                                                           \
+    }
+#define OBJECT(key, must, where, table)                                                            \
+    {                                                                                              \
+        .name = key, .type = PERSONA_KEY_OBJECT, .required = must, .offset = where, .keys = table  \
+    }
+#define OTHER(key, must, where, reading, table, example)                                           \
+    {                                                                                              \
+        .name = key, .type = PERSONA_KEY_OTHER, .required = must, .offset = where,                 \
+        .read = reading, .keys = table, .right = example                                           \
+    }
+#define END                                                                                        \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
 
-const char *const persona_metric_words[] = {"cpu",      "memory", "ready", "waiting", "hit_rate",
-                                            "sessions", "gpu",    NULL};
+const char *const persona_metric_words[] = {"cpu",      "memory",   "ready", "waiting",
+                                            "hit_rate", "sessions", "gpu",   NULL};
 const char *const persona_scope_words[] = {"instance", "pool", NULL};
 static const char *const usage_words[] = {"low", "medium", "high", NULL};
 static const char *const stream_words[] = {"http", "vnc", NULL};
@@ -75,8 +97,8 @@ static int is_list(persona_reader_t *reader, const persona_key_t *key, const jso
         return 0;
     }
     if (json_array_size(json) > LIST_MAX) {
-        persona_reader_error(reader, node, "has %d elements; at most %d are allowed", (int)json_array_size(json),
-                             LIST_MAX);
+        persona_reader_error(reader, node, "has %d elements; at most %d are allowed",
+                             (int)json_array_size(json), LIST_MAX);
         return 0;
     }
     return 1;
@@ -91,9 +113,10 @@ static void read_hourly(persona_reader_t *reader, const persona_key_t *key, json
     const persona_node_t *child = node->children;
 
     if (!json_is_array(json) || json_array_size(json) != 24) {
-        persona_reader_error(reader, node, "must be an array of 24 words, one for each hour from 0 to 23; found %s",
-                             json_is_array(json) ? apr_psprintf(reader->scratch, "%d", (int)json_array_size(json))
-                                                 : persona_reader_found(json, reader->scratch));
+        persona_reader_error(
+            reader, node, "must be an array of 24 words, one for each hour from 0 to 23; found %s",
+            json_is_array(json) ? apr_psprintf(reader->scratch, "%d", (int)json_array_size(json))
+                                : persona_reader_found(json, reader->scratch));
         return;
     }
     (void)key;
@@ -108,8 +131,24 @@ static const persona_key_t daily_keys[] = {
     DAY_KEY("fri", 5), DAY_KEY("sat", 6), DAY_KEY("sun", 0), END,
 };
 
+static void read_zone(persona_reader_t *reader, const persona_key_t *key, json_t *json,
+                      const persona_node_t *node, void *to)
+{
+    persona_key_t text = {.type = PERSONA_KEY_TEXT, .max = PERSONA_NAME_MAX, .right = key->right};
+    const char **zone = to;
+    const persona_tz_t *tz;
+
+    persona_reader_value(reader, &text, json, node, zone);
+    /* A system without zone files knows none but UTC; then the name is taken on trust. */
+    if (*zone && persona_tz_load(&tz, NULL, *zone, reader->scratch) != APR_SUCCESS &&
+        persona_tz_load(&tz, NULL, "Europe/Berlin", reader->scratch) == APR_SUCCESS) {
+        persona_reader_error(reader, node, "%s is no time zone that this system knows, such as %s",
+                             persona_text_quote(*zone, reader->scratch), key->right);
+    }
+}
+
 static const persona_key_t usage_keys[] = {
-    TEXT("timezone", 1, OF(persona_usage_t, timezone), TEXT_MAX, persona_check_zone, "\"Europe/Berlin\""),
+    OTHER("timezone", 1, OF(persona_usage_t, timezone), read_zone, NULL, "\"Europe/Berlin\""),
     OTHER("hourly", 1, OF(persona_usage_t, hourly), read_hourly, NULL,
           "24 of \"low\", \"medium\" or \"high\""),
     OBJECT("daily", 0, OF(persona_usage_t, daily), daily_keys),
@@ -118,17 +157,20 @@ static const persona_key_t usage_keys[] = {
 
 static const persona_key_t max_keys[] = {
     NUMBER(PERSONA_KEY_INT, "cpu", 0, RESOURCE(max_cpu), 1, CPUS_MAX, "8"),
-    NUMBER(PERSONA_KEY_SIZE, "memory", 0, RESOURCE(max_memory), MEMORY_MIN, MEMORY_MAX, "\"16GiB\""),
+    NUMBER(PERSONA_KEY_SIZE, "memory", 0, RESOURCE(max_memory), MEMORY_MIN, MEMORY_MAX,
+           "\"16GiB\""),
     END,
 };
 
 static const persona_key_t gpu_keys[] = {
     NUMBER(PERSONA_KEY_INT, "count", 1, RESOURCE(gpu_count), 0, 64, "1"),
-    TEXT("model", 0, RESOURCE(gpu_model), PERSONA_NAME_MAX, persona_check_word, "\"nvidia-a16-2q\""),
+    TEXT("model", 0, RESOURCE(gpu_model), PERSONA_NAME_MAX, persona_check_word,
+         "\"nvidia-a16-2q\""),
     END,
 };
 
-/* "gpu" and "max" are objects in the file and members of persona_resources_t in the struct: offset 0. */
+/* "gpu" and "max" are objects in the file and members of persona_resources_t in the struct:
+ * offset 0. */
 static const persona_key_t resource_keys[] = {
     NUMBER(PERSONA_KEY_INT, "cpu", 1, RESOURCE(cpu), 1, CPUS_MAX, "4"),
     NUMBER(PERSONA_KEY_SIZE, "memory", 1, RESOURCE(memory), MEMORY_MIN, MEMORY_MAX, "\"8GiB\""),
@@ -168,7 +210,8 @@ static const persona_key_t home_keys[] = {
 
 static int is_env_name(const char *name)
 {
-    apr_size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
+    apr_size_t len =
+        strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
 
     return len > 0 && len <= PERSONA_NAME_MAX && !name[len] && !apr_isdigit(name[0]);
 }
@@ -186,19 +229,24 @@ static void read_env(persona_reader_t *reader, const persona_key_t *key, json_t 
         const char *value = json_string_value(json_object_get(json, child->key));
 
         if (!is_env_name(child->key)) {
-            persona_reader_error(reader, child, "the name of a variable has letters, digits and _, such as LANG");
+            persona_reader_error(reader, child,
+                                 "the name of a variable has letters, digits and _, such as LANG");
         }
         else if (strncmp(child->key, "PERSONA_", 8) == 0) {
-            persona_reader_error(reader, child, "names that begin with PERSONA_ are set by the manager");
+            persona_reader_error(reader, child,
+                                 "names that begin with PERSONA_ are set by the manager");
         }
         else if (!value || strlen(value) > VALUE_MAX || strpbrk(value, "\r\n")) {
-            persona_reader_error(reader, child, "must be a string of one line and at most %d bytes; found %s",
-                                 VALUE_MAX,
-                                 persona_reader_found(json_object_get(json, child->key), reader->scratch));
+            persona_reader_error(
+                reader, child, "must be a string of one line and at most %d bytes; found %s",
+                VALUE_MAX,
+                persona_reader_found(json_object_get(json, child->key), reader->scratch));
         }
         else if (persona_node_key(node, child->key) == child) {
-            /* Not set: a table takes names that differ in case for the same, an environment does not. */
-            apr_table_addn(table, apr_pstrdup(reader->p, child->key), apr_pstrdup(reader->p, value));
+            /* Not set: a table takes names that differ in case for the same, an environment does
+             * not. */
+            apr_table_addn(table, apr_pstrdup(reader->p, child->key),
+                           apr_pstrdup(reader->p, value));
         }
     }
     *(const apr_table_t **)to = table;
@@ -219,10 +267,11 @@ static const persona_key_t environment_keys[] = {
     END,
 };
 
-static const persona_key_t role_key = TEXT("role", 1, OF(persona_affinity_t, role), PERSONA_USER_MAX,
-                                           persona_check_role, "\"engineer\"");
+static const persona_key_t role_key = TEXT("role", 1, OF(persona_affinity_t, role),
+                                           PERSONA_USER_MAX, persona_check_role, "\"engineer\"");
 static const persona_key_t affinity_keys[] = {
-    TEXT("role", 1, OF(persona_affinity_t, role), PERSONA_USER_MAX, persona_check_role, "\"engineer\""),
+    TEXT("role", 1, OF(persona_affinity_t, role), PERSONA_USER_MAX, persona_check_role,
+         "\"engineer\""),
     NUMBER(PERSONA_KEY_REAL, "weight", 0, OF(persona_affinity_t, weight), 0, 1, "0.5"),
     END,
 };
@@ -248,7 +297,8 @@ static void read_affinity(persona_reader_t *reader, const persona_key_t *key, js
         }
         for (int other = 0; affinity.role && other < list->nelts; other++) {
             if (strcmp(APR_ARRAY_IDX(list, other, persona_affinity_t).role, affinity.role) == 0) {
-                persona_reader_error(reader, child, "the role %s stands here twice; keep one of them",
+                persona_reader_error(reader, child,
+                                     "the role %s stands here twice; keep one of them",
                                      persona_text_quote(affinity.role, reader->scratch));
                 affinity.role = NULL;
             }
@@ -257,7 +307,8 @@ static void read_affinity(persona_reader_t *reader, const persona_key_t *key, js
             APR_ARRAY_PUSH(list, persona_affinity_t) = affinity;
         }
         if (!(affinity.weight > 0)) {
-            persona_reader_error(reader, child, "a weight of 0 never matches; leave the role out, or write 0.1");
+            persona_reader_error(reader, child,
+                                 "a weight of 0 never matches; leave the role out, or write 0.1");
         }
     }
     *(const apr_array_header_t **)to = list;
@@ -308,8 +359,10 @@ static const persona_key_t pool_keys[] = {
     NUMBER(PERSONA_KEY_INT, "min", 0, POOL(min), 0, POOL_MAX, "1"),
     NUMBER(PERSONA_KEY_INT, "max", 0, POOL(max), 1, POOL_MAX, "50"),
     NUMBER(PERSONA_KEY_REAL, "wait_cost", 0, POOL(wait_cost), 0, 1000000, "20"),
-    NUMBER(PERSONA_KEY_DURATION, "disconnect_timeout", 0, POOL(disconnect_timeout), SECOND, 365 * DAY, "\"15m\""),
-    NUMBER(PERSONA_KEY_DURATION, "idle_timeout", 0, POOL(idle_timeout), SECOND, 365 * DAY, "\"30m\""),
+    NUMBER(PERSONA_KEY_DURATION, "disconnect_timeout", 0, POOL(disconnect_timeout), SECOND,
+           365 * DAY, "\"15m\""),
+    NUMBER(PERSONA_KEY_DURATION, "idle_timeout", 0, POOL(idle_timeout), SECOND, 365 * DAY,
+           "\"30m\""),
     NUMBER(PERSONA_KEY_DURATION, "max_session", 0, POOL(max_session), SECOND, 365 * DAY, "\"12h\""),
     END,
 };
@@ -332,13 +385,15 @@ const persona_key_t persona_keys[] = {
     TEXT("description", 0, OF(persona_t, description), VALUE_MAX, NULL, "\"3D modelling\""),
     TEXT("icon", 0, OF(persona_t, icon), TEXT_MAX, persona_check_icon, "\"freecad.svg\""),
     NUMBER(PERSONA_KEY_INT, "order", 0, OF(persona_t, order), -ORDER_MAX, ORDER_MAX, "10"),
-    TEXT("application_source", 1, OF(persona_t, source), TEXT_MAX, persona_check_image, "\"cad/freecad:0.21\""),
+    TEXT("application_source", 1, OF(persona_t, source), TEXT_MAX, persona_check_image,
+         "\"cad/freecad:0.21\""),
     OBJECT("resource_profile", 1, OF(persona_t, resources), resource_keys),
     OBJECT("execution_environment", 1, OF(persona_t, environment), environment_keys),
     OBJECT("predicted_usage_pattern", 1, OF(persona_t, usage), usage_keys),
-    OTHER("user_role_affinity", 1, OF(persona_t, affinity), read_affinity, affinity_keys, "[\"engineer\"]"),
+    OTHER("user_role_affinity", 1, OF(persona_t, affinity), read_affinity, affinity_keys,
+          "[\"engineer\"]"),
     OTHER("auto_scale_rules", 1, OF(persona_t, rules), read_rules, rule_keys,
-          "[{\"scope\": \"pool\", \"metric\": \"ready\", \"below\": 1, \"action\": {\"ready\": \"+1\"}}]"),
+          "[], or rules as README.md has them"),
     OBJECT("pool", 0, OF(persona_t, pool), pool_keys),
     END,
 };
@@ -361,21 +416,23 @@ void persona_keys_defaults(persona_t *persona)
 }
 
 static void walk(const persona_key_t *keys, const char *prefix,
-                 void (*each)(void *baton, const char *path, const persona_key_t *key), void *baton, apr_pool_t *p)
+                 void (*each)(void *baton, const char *path, const persona_key_t *key), void *baton,
+                 apr_pool_t *p)
 {
     for (; keys->name; keys++) {
         const char *path = apr_pstrcat(p, prefix, keys->name, NULL);
 
         each(baton, path, keys);
         if (keys->keys) {
-            walk(keys->keys, apr_pstrcat(p, path, keys->type == PERSONA_KEY_OBJECT ? "." : "[].", NULL), each,
+            walk(keys->keys,
+                 apr_pstrcat(p, path, keys->type == PERSONA_KEY_OBJECT ? "." : "[].", NULL), each,
                  baton, p);
         }
     }
 }
 
-void persona_keys_walk(void (*each)(void *baton, const char *path, const persona_key_t *key), void *baton,
-                       apr_pool_t *p)
+void persona_keys_walk(void (*each)(void *baton, const char *path, const persona_key_t *key),
+                       void *baton, apr_pool_t *p)
 {
     walk(persona_keys, "", each, baton, p);
 }

@@ -13,14 +13,14 @@ extern const persona_key_t persona_keys[];
 /** What a persona has where its file is silent. */
 void persona_keys_defaults(persona_t *persona);
 /** Call `each` for every key of a persona file, depth first: "auto_scale_rules[].action.cpu". */
-void persona_keys_walk(void (*each)(void *baton, const char *path, const persona_key_t *key), void *baton,
-                       apr_pool_t *p);
+void persona_keys_walk(void (*each)(void *baton, const char *path, const persona_key_t *key),
+                       void *baton, apr_pool_t *p);
 
 /** The words of metric and scope, by position. */
 extern const char *const persona_metric_words[];
 extern const char *const persona_scope_words[];
 
-/** What no table can say: that values fit each other. Call only where the tables found nothing wrong. */
+/** What no table can say: that values fit each other. Passes over values that were found wrong. */
 void persona_check(persona_reader_t *reader, persona_t *persona, const persona_node_t *root);
 
 /* NULL, or what is wrong with one value, to be read after the value itself. */
@@ -32,7 +32,5 @@ const char *persona_check_package(const char *text);
 const char *persona_check_path(const char *text);
 const char *persona_check_icon(const char *text);
 const char *persona_check_role(const char *text);
-/** Asks the system's zone files where there are any. */
-const char *persona_check_zone(const char *text);
 
 #endif

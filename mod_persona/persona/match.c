@@ -35,12 +35,14 @@ apr_array_header_t *persona_roles_parse(const char *list, apr_pool_t *p)
 }
 
 /** The affinity of highest weight with one of the roles; NULL: none. */
-static const persona_affinity_t *best_affinity(const persona_t *persona, const apr_array_header_t *roles)
+static const persona_affinity_t *best_affinity(const persona_t *persona,
+                                               const apr_array_header_t *roles)
 {
     const persona_affinity_t *best = NULL;
 
     for (int i = 0; i < persona->affinity->nelts; i++) {
-        const persona_affinity_t *affinity = &APR_ARRAY_IDX(persona->affinity, i, persona_affinity_t);
+        const persona_affinity_t *affinity =
+            &APR_ARRAY_IDX(persona->affinity, i, persona_affinity_t);
 
         if (best && affinity->weight <= best->weight) {
             continue;
@@ -95,7 +97,8 @@ const persona_t *persona_match(const persona_catalog_t *catalog, const char *app
         reason = "no persona of the application suits the user, so the default profile serves";
     }
     else {
-        reason = "no persona of the application suits the user, and there is no default profile (default.json)";
+        reason =
+            "no persona of the application suits the user, and there is no default.json";
     }
     if (why) {
         *why = reason;
@@ -139,7 +142,8 @@ const char *persona_match_explain(const persona_catalog_t *catalog, const char *
         }
     }
     if (catalog->fallback) {
-        text = apr_pstrcat(p, text, candidate_line(catalog->fallback, roles, chosen, p), "\n", NULL);
+        text =
+            apr_pstrcat(p, text, candidate_line(catalog->fallback, roles, chosen, p), "\n", NULL);
     }
     return apr_pstrcat(p, text, chosen ? chosen->id : "none", ": ", why, "\n", NULL);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file persona.c
- * @brief From the text of one persona file to a persona: syntax, keys, values, and how they fit each other.
+ * @brief From the text of one persona file to a persona: syntax, keys, values, and how they fit
+ * each other.
  */
 #include <string.h>
 
@@ -53,8 +54,8 @@ static const char *syntax_hint(const json_error_t *error)
     case json_error_numeric_overflow:
         return "; the number is too large";
     default:
-        return "; the file must be JSON: keys and strings in double quotes, a comma between members, none after the "
-               "last, and no comments";
+        return "; the file must be JSON: keys and strings in double quotes, a comma between "
+               "members, none after the last, and no comments";
     }
 }
 
@@ -76,7 +77,8 @@ static json_t *load(persona_reader_t *reader, const char *text, apr_size_t len)
         return NULL;
     }
     if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
-        syntax_error(reader, 1, 1, "the file begins with a byte order mark; save it as UTF-8 without one");
+        syntax_error(reader, 1, 1,
+                     "the file begins with a byte order mark; save it as UTF-8 without one");
         return NULL;
     }
     json = json_loadb(text, len, JSON_DECODE_ANY, &error);
@@ -93,7 +95,8 @@ static void duplicate(void *baton, const persona_node_t *node, const persona_nod
 
     place.line = node->key_line;
     place.column = node->key_column;
-    persona_reader_error(baton, &place, "the key stands twice in this object, first in line %d; keep one of them",
+    persona_reader_error(baton, &place,
+                         "the key stands twice in this object, first in line %d; keep one of them",
                          first->key_line);
 }
 
@@ -120,20 +123,23 @@ static json_t *env_to_json(const apr_table_t *env)
     return json;
 }
 
-/** SHA-256 of the canonical JSON of what an instance is made from, with defaults filled in and units resolved:
- * what only the gateway or the pool acts on (titles, roles, stream path, readiness, pool, rules) is not in it. */
+/** SHA-256 of the canonical JSON of what an instance is made from, with defaults filled in and
+ * units resolved: what only the gateway or the pool acts on (titles, roles, stream path,
+ * readiness, pool, rules) is not in it. */
 static void fingerprint(persona_t *persona)
 {
     const persona_resources_t *r = &persona->resources;
     const persona_environment_t *e = &persona->environment;
     json_t *json = json_pack(
-        "{s:s, s:i, s:I, s:I, s:i, s:s?, s:i, s:I, s:s, s:s?, s:i, s:o, s:o, s:s, s:b, s:o, s:i, s:i, s:s?, s:i}",
+        "{s:s, s:i, s:I, s:I, s:i, s:s?, s:i, s:I, s:s, s:s?, "
+        "s:i, s:o, s:o, s:s, s:b, s:o, s:i, s:i, s:s?, s:i}",
         "source", persona->source, "cpu", r->cpu, "memory", (json_int_t)r->memory, "storage",
-        (json_int_t)r->storage, "gpu_count", r->gpu_count, "gpu_model", r->gpu_model, "max_cpu", r->max_cpu,
-        "max_memory", (json_int_t)r->max_memory, "compute", e->compute, "os_image", e->os_image, "root",
-        (int)e->root, "libraries", strings_to_json(e->libraries), "command", strings_to_json(e->command), "network",
-        e->network, "isolated", e->isolated, "env", env_to_json(e->env), "stream", (int)e->stream, "stream_port",
-        e->stream_port, "home_hook", e->home_hook, "home_port", e->home_port);
+        (json_int_t)r->storage, "gpu_count", r->gpu_count, "gpu_model", r->gpu_model, "max_cpu",
+        r->max_cpu, "max_memory", (json_int_t)r->max_memory, "compute", e->compute, "os_image",
+        e->os_image, "root", (int)e->root, "libraries", strings_to_json(e->libraries), "command",
+        strings_to_json(e->command), "network", e->network, "isolated", e->isolated, "env",
+        env_to_json(e->env), "stream", (int)e->stream, "stream_port", e->stream_port, "home_hook",
+        e->home_hook, "home_port", e->home_port);
     char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
 
     persona_sha256(text ? text : "", text ? strlen(text) : 0, persona->fingerprint);
@@ -150,13 +156,12 @@ static apr_status_t document_free(void *json)
 static persona_t *build(persona_reader_t *reader, json_t *json, const persona_node_t *root)
 {
     persona_t *persona = apr_pcalloc(reader->p, sizeof(*persona));
-    int errors = reader->errors->nelts;
 
     persona->file = reader->file;
     persona->is_default = strcmp(reader->file, PERSONA_DEFAULT_FILE) == 0;
     persona_keys_defaults(persona);
     persona_reader_object(reader, persona_keys, json, root, persona);
-    if (reader->errors->nelts == errors) {
+    if (json_is_object(json)) {
         persona_check(reader, persona, root);
     }
     if (!persona->title) {
@@ -169,19 +174,20 @@ static persona_t *build(persona_reader_t *reader, json_t *json, const persona_no
 static void check_id(persona_reader_t *reader, const persona_t *persona, apr_hash_t *ids,
                      const persona_node_t *root)
 {
-    const persona_t *other = persona->id ? apr_hash_get(ids, persona->id, APR_HASH_KEY_STRING) : NULL;
+    const persona_t *other =
+        persona->id ? apr_hash_get(ids, persona->id, APR_HASH_KEY_STRING) : NULL;
 
     if (other) {
         persona_reader_error(reader, persona_node_key(root, "persona_id"),
-                             "\"%s\" is the persona_id of %s already; give another one", persona->id, other->file);
+                             "\"%s\" is the persona_id of %s already; give another one",
+                             persona->id, other->file);
     }
 }
 
-persona_t *persona_parse(const char *file, const char *text, apr_size_t len, apr_hash_t *ids, int lenient,
-                         apr_array_header_t *errors, apr_pool_t *p)
+persona_t *persona_parse(const char *file, const char *text, apr_size_t len, apr_hash_t *ids,
+                         int lenient, apr_array_header_t *errors, apr_pool_t *p)
 {
-    int before = errors->nelts;
-    persona_reader_t reader = {apr_pstrdup(p, file), errors, lenient, NULL, p};
+    persona_reader_t reader = {apr_pstrdup(p, file), errors, 0, lenient, NULL, p};
     persona_t *persona = NULL;
     const persona_node_t *root;
     json_t *json;
@@ -199,7 +205,7 @@ persona_t *persona_parse(const char *file, const char *text, apr_size_t len, apr
     }
     persona = build(&reader, json, root);
     check_id(&reader, persona, ids, root);
-    if (errors->nelts > before) {
+    if (reader.count > 0) {
         persona = NULL;
         goto leave;
     }

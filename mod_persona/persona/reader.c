@@ -3,7 +3,8 @@
  * @file reader.c
  * @brief Reads a JSON document into a struct as tables of keys describe it.
  *
- * A value that is wrong is noted and left out, and reading goes on, so that one reading tells all errors.
+ * A value that is wrong is noted and left out, and reading goes on, so that one reading tells all
+ * errors.
  */
 #include <math.h>
 #include <stdarg.h>
@@ -18,20 +19,39 @@
 /** No file has more to tell than somebody would read. */
 #define ERRORS_MAX 200
 
-static void error_add(persona_reader_t *reader, int line, int column, const char *path, const char *message)
+static void error_add(persona_reader_t *reader, int line, int column, const char *path,
+                      const char *message)
 {
-    if (reader->errors->nelts < ERRORS_MAX) {
-        persona_error_t *error = apr_array_push(reader->errors);
+    persona_error_t *error;
 
-        error->file = reader->file;
-        error->line = line;
-        error->column = column;
-        error->path = path;
-        error->message = message;
+    if (++reader->count > ERRORS_MAX) {
+        return;
     }
+    error = apr_array_push(reader->errors);
+    error->file = reader->file;
+    error->line = line;
+    error->column = column;
+    error->path = path;
+    error->message = reader->count < ERRORS_MAX ? message : "and more that is not shown";
 }
 
-void persona_reader_error(persona_reader_t *reader, const persona_node_t *node, const char *fmt, ...)
+int persona_reader_good(const persona_reader_t *reader, const char *path)
+{
+    apr_size_t len = strlen(path);
+    int own = reader->count < ERRORS_MAX ? reader->count : ERRORS_MAX;
+
+    for (int i = reader->errors->nelts - own; i < reader->errors->nelts; i++) {
+        const char *other = APR_ARRAY_IDX(reader->errors, i, persona_error_t).path;
+
+        if (strncmp(other, path, len) == 0 && strchr(".[", other[len])) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+void persona_reader_error(persona_reader_t *reader, const persona_node_t *node, const char *fmt,
+                          ...)
 {
     va_list ap;
     const char *message;
@@ -49,7 +69,8 @@ const char *persona_reader_found(const json_t *json, apr_pool_t *p)
     case JSON_STRING:
         return apr_pstrcat(p, "the string ", persona_text_quote(json_string_value(json), p), NULL);
     case JSON_INTEGER:
-        return apr_psprintf(p, "the number %" JSON_INTEGER_FORMAT, json_integer_value(json));
+        return apr_psprintf(p, "the number %" APR_INT64_T_FMT,
+                            (apr_int64_t)json_integer_value(json));
     case JSON_REAL:
         return apr_psprintf(p, "the number %g", json_real_value(json));
     case JSON_OBJECT:
@@ -69,8 +90,9 @@ const char *persona_reader_found(const json_t *json, apr_pool_t *p)
 static void wrong_type(persona_reader_t *reader, const persona_key_t *key, const json_t *json,
                        const persona_node_t *node, const char *what)
 {
-    persona_reader_error(reader, node, "must be %s%s%s; found %s", what, key->right ? ", such as " : "",
-                         key->right ? key->right : "", persona_reader_found(json, reader->scratch));
+    persona_reader_error(reader, node, "must be %s%s%s; found %s", what,
+                         key->right ? ", such as " : "", key->right ? key->right : "",
+                         persona_reader_found(json, reader->scratch));
 }
 
 static const char *text_wrong(const persona_key_t *key, const char *text, apr_pool_t *p)
@@ -81,8 +103,9 @@ static const char *text_wrong(const persona_key_t *key, const char *text, apr_po
         return "must not be empty";
     }
     if ((apr_int64_t)len > key->max) {
-        return apr_psprintf(p, "is %" APR_SIZE_T_FMT " bytes long; at most %" APR_INT64_T_FMT " are allowed",
-                            len, key->max);
+        return apr_psprintf(
+            p, "is %" APR_SIZE_T_FMT " bytes long; at most %" APR_INT64_T_FMT " are allowed", len,
+            key->max);
     }
     for (apr_size_t i = 0; i < len; i++) {
         if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) {
@@ -103,8 +126,9 @@ static void read_text(persona_reader_t *reader, const persona_key_t *key, const 
     }
     wrong = text_wrong(key, json_string_value(json), reader->scratch);
     if (wrong) {
-        persona_reader_error(reader, node, "%s %s%s%s", persona_text_quote(json_string_value(json), reader->scratch),
-                             wrong, key->right ? ", such as " : "", key->right ? key->right : "");
+        persona_reader_error(reader, node, "%s %s%s%s",
+                             persona_text_quote(json_string_value(json), reader->scratch), wrong,
+                             key->right ? ", such as " : "", key->right ? key->right : "");
         return;
     }
     *to = apr_pstrdup(reader->p, json_string_value(json));
@@ -146,8 +170,9 @@ static void read_word(persona_reader_t *reader, const persona_key_t *key, const 
     nearest = word ? persona_text_nearest(word, key->words) : NULL;
     persona_reader_error(reader, node, "must be %s; found %s%s%s%s",
                          persona_text_choices(key->words, reader->scratch),
-                         persona_reader_found(json, reader->scratch), nearest ? "; did you mean \"" : "",
-                         nearest ? nearest : "", nearest ? "\"?" : "");
+                         persona_reader_found(json, reader->scratch),
+                         nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+                         nearest ? "\"?" : "");
 }
 
 static void read_int(persona_reader_t *reader, const persona_key_t *key, const json_t *json,
@@ -157,7 +182,8 @@ static void read_int(persona_reader_t *reader, const persona_key_t *key, const j
 
     if (!json_is_integer(json) || value < key->min || value > key->max) {
         wrong_type(reader, key, json, node,
-                   apr_psprintf(reader->scratch, "a whole number from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT,
+                   apr_psprintf(reader->scratch,
+                                "a whole number from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT,
                                 key->min, key->max));
         return;
     }
@@ -171,14 +197,16 @@ static void read_real(persona_reader_t *reader, const persona_key_t *key, const 
 
     if (!json_is_number(json) || !(value >= (double)key->min && value <= (double)key->max)) {
         wrong_type(reader, key, json, node,
-                   apr_psprintf(reader->scratch, "a number from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT,
-                                key->min, key->max));
+                   apr_psprintf(reader->scratch,
+                                "a number from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT, key->min,
+                                key->max));
         return;
     }
     *to = value;
 }
 
-/** The number of a size or duration, in a string with its unit or as a bare number. 0: wrong, and noted. */
+/** The number of a size or duration, in a string with its unit or as a bare number. 0: wrong,
+ * and noted. */
 static int read_quantity(persona_reader_t *reader, const persona_key_t *key, const json_t *json,
                          const persona_node_t *node, apr_int64_t *value)
 {
@@ -186,7 +214,8 @@ static int read_quantity(persona_reader_t *reader, const persona_key_t *key, con
     const char *text = json_string_value(json), *wrong;
 
     if (json_is_integer(json) && json_integer_value(json) >= 0) {
-        text = apr_psprintf(reader->scratch, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
+        text = apr_psprintf(reader->scratch, "%" APR_INT64_T_FMT,
+                            (apr_int64_t)json_integer_value(json));
     }
     if (!text) {
         wrong_type(reader, key, json, node, size ? "a size in a string" : "a duration in a string");
@@ -208,13 +237,17 @@ static const char *bound(const persona_key_t *key, apr_int64_t value, apr_pool_t
         const char *name;
         apr_int64_t factor;
     } sizes[] = {{"TiB", (apr_int64_t)1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {" bytes", 1}},
-      durations[] = {{"d", APR_INT64_C(86400000000)}, {"h", APR_INT64_C(3600000000)}, {"s", 1000000}, {"us", 1}};
+      durations[] = {{"d", APR_INT64_C(86400000000)},
+                     {"h", APR_INT64_C(3600000000)},
+                     {"s", 1000000},
+                     {"us", 1}};
     int size = key->type != PERSONA_KEY_DURATION, i = 0;
 
     while (value % (size ? sizes[i].factor : durations[i].factor) != 0) {
         i++;
     }
-    return apr_psprintf(p, "%" APR_INT64_T_FMT "%s", value / (size ? sizes[i].factor : durations[i].factor),
+    return apr_psprintf(p, "%" APR_INT64_T_FMT "%s",
+                        value / (size ? sizes[i].factor : durations[i].factor),
                         size ? sizes[i].name : durations[i].name);
 }
 
@@ -228,8 +261,9 @@ static void read_bounded(persona_reader_t *reader, const persona_key_t *key, con
     }
     if (value < key->min || value > key->max) {
         persona_reader_error(reader, node, "must be from %s to %s, such as %s; found %s",
-                             bound(key, key->min, reader->scratch), bound(key, key->max, reader->scratch),
-                             key->right, persona_reader_found(json, reader->scratch));
+                             bound(key, key->min, reader->scratch),
+                             bound(key, key->max, reader->scratch), key->right,
+                             persona_reader_found(json, reader->scratch));
         return;
     }
     *to = value;
@@ -244,7 +278,8 @@ static void read_change(persona_reader_t *reader, const persona_key_t *key, cons
     int minus;
 
     if (json_is_integer(json)) {
-        text = apr_psprintf(reader->scratch, "%+" JSON_INTEGER_FORMAT, json_integer_value(json));
+        text = apr_psprintf(reader->scratch, "%+" APR_INT64_T_FMT,
+                            (apr_int64_t)json_integer_value(json));
     }
     if (!text || (text[0] != '+' && text[0] != '-')) {
         wrong_type(reader, key, json, node, "a change with its sign");
@@ -331,7 +366,8 @@ static const persona_key_t *key_find(const persona_key_t *keys, const char *name
     return keys->name ? keys : NULL;
 }
 
-static void unknown_key(persona_reader_t *reader, const persona_key_t *keys, const persona_node_t *node)
+static void unknown_key(persona_reader_t *reader, const persona_key_t *keys,
+                        const persona_node_t *node)
 {
     const char *words[64], *nearest, *hint;
     int n = 0;
@@ -342,10 +378,12 @@ static void unknown_key(persona_reader_t *reader, const persona_key_t *keys, con
     words[n] = NULL;
     nearest = persona_text_nearest(node->key, words);
     hint = nearest ? apr_psprintf(reader->scratch, "did you mean \"%s\"?", nearest)
-                   : apr_psprintf(reader->scratch, "known here are %s; keys of your own begin with \"x-\"",
+                   : apr_psprintf(reader->scratch,
+                                  "known here are %s; keys of your own begin with \"x-\"",
                                   persona_text_choices(words, reader->scratch));
     error_add(reader, node->key_line, node->key_column, persona_node_path(node, reader->p),
-              apr_psprintf(reader->p, "unknown key %s; %s", persona_text_quote(node->key, reader->scratch), hint));
+              apr_psprintf(reader->p, "unknown key %s; %s",
+                           persona_text_quote(node->key, reader->scratch), hint));
 }
 
 void persona_reader_object(persona_reader_t *reader, const persona_key_t *keys, json_t *json,
@@ -359,12 +397,14 @@ void persona_reader_object(persona_reader_t *reader, const persona_key_t *keys, 
     for (const persona_node_t *child = node->children; child; child = child->next) {
         const persona_key_t *key = key_find(keys, child->key);
 
-        /* Of a key that stands twice only the last is in `json`; the other was noted by the scan. */
+        /* Of a key that stands twice only the last is in `json`; the other was noted by the
+         * scan. */
         if (persona_node_key(node, child->key) != child) {
             continue;
         }
         if (key) {
-            persona_reader_value(reader, key, json_object_get(json, child->key), child, (char *)to + key->offset);
+            persona_reader_value(reader, key, json_object_get(json, child->key), child,
+                                 (char *)to + key->offset);
         }
         else if (!reader->lenient && strncmp(child->key, "x-", 2) != 0) {
             unknown_key(reader, keys, child);
@@ -373,7 +413,8 @@ void persona_reader_object(persona_reader_t *reader, const persona_key_t *keys, 
     for (; keys->name; keys++) {
         if (keys->required && !persona_node_key(node, keys->name)) {
             persona_reader_error(reader, node, "\"%s\" is missing%s%s", keys->name,
-                                 keys->right ? "; add it, such as " : "", keys->right ? keys->right : "");
+                                 keys->right ? "; add it, such as " : "",
+                                 keys->right ? keys->right : "");
         }
     }
 }

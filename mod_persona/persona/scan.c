@@ -3,8 +3,8 @@
  * @file scan.c
  * @brief Where each value of a JSON text stands.
  *
- * The text was accepted by jansson before, which also bounds its depth; what is checked here again is only
- * what memory safety needs.
+ * The text was accepted by jansson before, which also bounds its depth; what is checked here again
+ * is only what memory safety needs.
  */
 #include <string.h>
 

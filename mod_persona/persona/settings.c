@@ -21,22 +21,25 @@ typedef struct field_t {
     apr_size_t offset;
 } field_t;
 
-#define FIELD(member, type, required) {#member, type, required, offsetof(persona_settings_t, member)}
-#define AT(settings, field, type)     ((type *)(void *)((char *)(settings) + (field)->offset))
-#define AT_CONST(settings, field, type) \
+#define FIELD(member, type, required)                                                              \
+    {                                                                                              \
+#member, type, required, offsetof(persona_settings_t, member)                              \
+    }
+#define AT(settings, field, type) ((type *)(void *)((char *)(settings) + (field)->offset))
+#define AT_CONST(settings, field, type)                                                            \
     ((const type *)(const void *)((const char *)(settings) + (field)->offset))
 
 static const field_t fields[] = {
-    FIELD(directory, FIELD_STRING, 1),     FIELD(state_dir, FIELD_STRING, 0),
-    FIELD(memcached, FIELD_STRING, 0),     FIELD(database, FIELD_STRING, 0),
-    FIELD(ns, FIELD_STRING, 1),            FIELD(manager_user, FIELD_STRING, 0),
-    FIELD(forecast, FIELD_STRING, 0),      FIELD(event_file, FIELD_STRING, 0),
-    FIELD(home_url, FIELD_STRING, 0),      FIELD(control, FIELD_STRING, 0),
-    FIELD(wait_cost, FIELD_REAL, 0),       FIELD(hit_rate, FIELD_REAL, 0),
-    FIELD(schedule, FIELD_INTERVAL, 1),    FIELD(timeout, FIELD_INTERVAL, 1),
-    FIELD(log_level, FIELD_INT, 0),        FIELD(secret, FIELD_STRING, 0),
-    FIELD(listen_fd, FIELD_INT, 0),        FIELD(lifeline_fd, FIELD_INT, 0),
-    FIELD(control_fd, FIELD_INT, 0),       FIELD(gateway_id, FIELD_STRING, 0),
+    FIELD(directory, FIELD_STRING, 1),  FIELD(state_dir, FIELD_STRING, 0),
+    FIELD(memcached, FIELD_STRING, 0),  FIELD(database, FIELD_STRING, 0),
+    FIELD(ns, FIELD_STRING, 1),         FIELD(manager_user, FIELD_STRING, 0),
+    FIELD(forecast, FIELD_STRING, 0),   FIELD(event_file, FIELD_STRING, 0),
+    FIELD(home_url, FIELD_STRING, 0),   FIELD(control, FIELD_STRING, 0),
+    FIELD(wait_cost, FIELD_REAL, 0),    FIELD(hit_rate, FIELD_REAL, 0),
+    FIELD(schedule, FIELD_INTERVAL, 1), FIELD(timeout, FIELD_INTERVAL, 1),
+    FIELD(log_level, FIELD_INT, 0),     FIELD(secret, FIELD_STRING, 0),
+    FIELD(listen_fd, FIELD_INT, 0),     FIELD(lifeline_fd, FIELD_INT, 0),
+    FIELD(control_fd, FIELD_INT, 0),    FIELD(gateway_id, FIELD_STRING, 0),
     FIELD(web_uid, FIELD_INT, 0),
 };
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))
@@ -64,9 +67,9 @@ static json_t *computes_to_json(const apr_array_header_t *computes)
     for (int i = 0; computes && i < computes->nelts; i++) {
         const persona_compute_conf_t *conf = &APR_ARRAY_IDX(computes, i, persona_compute_conf_t);
 
-        json_array_append_new(json, json_pack("{s:s, s:s, s:s?, s:o}", "name", conf->name, "provider",
-                                              conf->provider, "address", conf->address, "options",
-                                              options_to_json(conf->options)));
+        json_array_append_new(json, json_pack("{s:s, s:s, s:s?, s:o}", "name", conf->name,
+                                              "provider", conf->provider, "address", conf->address,
+                                              "options", options_to_json(conf->options)));
     }
     return json;
 }
@@ -108,8 +111,8 @@ json_t *persona_settings_to_json(const persona_settings_t *settings)
 }
 
 /** NULL, or what is wrong. */
-static const char *field_from_json(persona_settings_t *settings, const field_t *field, const json_t *value,
-                                   apr_pool_t *p)
+static const char *field_from_json(persona_settings_t *settings, const field_t *field,
+                                   const json_t *value, apr_pool_t *p)
 {
     switch (field->type) {
     case FIELD_STRING:
@@ -127,7 +130,8 @@ static const char *field_from_json(persona_settings_t *settings, const field_t *
         return NULL;
     case FIELD_INTERVAL:
         if (!json_is_integer(value) || json_integer_value(value) < 0) {
-            return apr_psprintf(p, "settings: \"%s\" must be a number of microseconds", field->name);
+            return apr_psprintf(p, "settings: \"%s\" must be a number of microseconds",
+                                field->name);
         }
         *AT(settings, field, apr_interval_time_t) = json_integer_value(value);
         return NULL;
@@ -159,7 +163,8 @@ static const char *keys_from_json(persona_settings_t *settings, const json_t *ke
     return NULL;
 }
 
-static const char *compute_from_json(persona_compute_conf_t *conf, json_t *json, int i, apr_pool_t *p)
+static const char *compute_from_json(persona_compute_conf_t *conf, json_t *json, int i,
+                                     apr_pool_t *p)
 {
     const char *name = json_string_value(json_object_get(json, "name"));
     const char *provider = json_string_value(json_object_get(json, "provider"));
@@ -168,11 +173,14 @@ static const char *compute_from_json(persona_compute_conf_t *conf, json_t *json,
     json_t *value;
 
     if (!name || !provider) {
-        return apr_psprintf(p, "settings: computes[%d] must have the strings \"name\" and \"provider\"", i);
+        return apr_psprintf(
+            p, "settings: computes[%d] must have the strings \"name\" and \"provider\"", i);
     }
-    json_object_foreach(json_object_get(json, "options"), key, value) {
+    json_object_foreach(json_object_get(json, "options"), key, value)
+    {
         if (!json_is_string(value)) {
-            return apr_psprintf(p, "settings: option \"%s\" of computes[%d] must be a string", key, i);
+            return apr_psprintf(p, "settings: option \"%s\" of computes[%d] must be a string", key,
+                                i);
         }
         apr_table_set(options, key, json_string_value(value));
     }
@@ -183,7 +191,8 @@ static const char *compute_from_json(persona_compute_conf_t *conf, json_t *json,
     return NULL;
 }
 
-static const char *computes_from_json(persona_settings_t *settings, const json_t *computes, apr_pool_t *p)
+static const char *computes_from_json(persona_settings_t *settings, const json_t *computes,
+                                      apr_pool_t *p)
 {
     settings->computes = apr_array_make(p, 4, sizeof(persona_compute_conf_t));
     if (!json_is_array(computes)) {
@@ -223,8 +232,8 @@ static const char *settings_read(persona_settings_t *settings, const json_t *jso
     return wrong ? wrong : computes_from_json(settings, json_object_get(json, "computes"), p);
 }
 
-apr_status_t persona_settings_from_json(persona_settings_t **settings, const json_t *json, const char **error,
-                                        apr_pool_t *p)
+apr_status_t persona_settings_from_json(persona_settings_t **settings, const json_t *json,
+                                        const char **error, apr_pool_t *p)
 {
     persona_settings_t *s = apr_pcalloc(p, sizeof(*s));
 

@@ -10,40 +10,43 @@
 
 /** The site's keys. Purposes get their own key: persona_settings_key(). */
 typedef struct persona_settings_t {
-    const char *directory;          /**< PersonaDirectory */
-    const char *state_dir;          /**< PersonaStateDirectory: last good personas, database, model */
-    apr_array_header_t *computes;   /**< of persona_compute_conf_t */
-    const char *memcached;          /**< PersonaMemcached */
-    const char *database;           /**< PersonaDatabase: "driver params", NULL: none */
-    const char *ns;                 /**< namespace at the providers and in memcached: derived from the key */
-    const char *keys[2];            /**< site keys, hexadecimal: current, and previous or NULL */
-    const char *manager_user;       /**< PersonaManagerUser */
-    const char *forecast;           /**< PersonaForecast: on, shadow, off */
-    const char *event_file;         /**< PersonaEventFile, NULL: none */
-    const char *home_url;           /**< PersonaHomeURL: where instances mount homes from, NULL: none */
-    const char *control;            /**< path of the control socket of personactl */
-    double wait_cost, hit_rate;     /**< < 0: not set */
-    apr_interval_time_t schedule;   /**< PersonaSchedule */
-    apr_interval_time_t timeout;    /**< PersonaTimeout */
-    int log_level;                  /**< persona_log_level_e */
-    const char *secret;             /**< hexadecimal: the IPC hello's secret of this start */
-    int listen_fd, lifeline_fd;     /**< inherited */
-    int control_fd;                 /**< inherited: the listening control socket */
-    int web_uid;                    /**< uid of the web workers: who may use the worker socket */
-    const char *gateway_id;         /**< random, of this start: names the manager in leases */
+    const char *directory;        /**< PersonaDirectory */
+    const char *state_dir;        /**< PersonaStateDirectory: last good personas, database, model */
+    apr_array_header_t *computes; /**< of persona_compute_conf_t */
+    const char *memcached;        /**< PersonaMemcached */
+    const char *database;         /**< PersonaDatabase: "driver params", NULL: none */
+    const char *ns;      /**< namespace at the providers and in memcached: derived from the key */
+    const char *keys[2]; /**< site keys, hexadecimal: current, and previous or NULL */
+    const char *manager_user;   /**< PersonaManagerUser */
+    const char *forecast;       /**< PersonaForecast: on, shadow, off */
+    const char *event_file;     /**< PersonaEventFile, NULL: none */
+    const char *home_url;       /**< PersonaHomeURL: where instances mount homes from, NULL: none */
+    const char *control;        /**< path of the control socket of personactl */
+    double wait_cost, hit_rate; /**< < 0: not set */
+    apr_interval_time_t schedule; /**< PersonaSchedule */
+    apr_interval_time_t timeout;  /**< PersonaTimeout */
+    int log_level;                /**< persona_log_level_e */
+    const char *secret;           /**< hexadecimal: the IPC hello's secret of this start */
+    int listen_fd, lifeline_fd;   /**< inherited */
+    int control_fd;               /**< inherited: the listening control socket */
+    int web_uid;                  /**< uid of the web workers: who may use the worker socket */
+    const char *gateway_id;       /**< random, of this start: names the manager in leases */
 } persona_settings_t;
 
 json_t *persona_settings_to_json(const persona_settings_t *settings);
-/** Unknown members are ignored (an older module may start a newer personad). `*error` says what is wrong. */
-apr_status_t persona_settings_from_json(persona_settings_t **settings, const json_t *json, const char **error,
-                                        apr_pool_t *p);
-/** The key for one purpose ("record", "hook", ...), hexadecimal: HMAC(site key, purpose). `which`: 0 current,
- * 1 previous (NULL where there is none). Wherever a key is used, its bytes are those of its hexadecimal text. */
+/** Unknown members are ignored (an older module may start a newer personad). `*error` says what
+ * is wrong. */
+apr_status_t persona_settings_from_json(persona_settings_t **settings, const json_t *json,
+                                        const char **error, apr_pool_t *p);
+/** The key for one purpose ("record", "hook", ...), hexadecimal: HMAC(site key, purpose).
+ * `which`: 0 current, 1 previous (NULL where there is none). Wherever a key is used, its bytes
+ * are those of its hexadecimal text. */
 const char *persona_settings_key(const persona_settings_t *settings, int which, const char *purpose,
                                  apr_pool_t *p);
 /** The namespace of a site key: 12 hexadecimal digits that tell nothing of the key. */
 const char *persona_settings_namespace(const char *key, apr_pool_t *p);
-/** "5s", "15m", "12h", "250ms", "1d" or bare seconds; NULL, or what is wrong and what would be right. */
+/** "5s", "15m", "12h", "250ms", "1d" or bare seconds; NULL, or what is wrong and what would be
+ * right. */
 const char *persona_duration_parse(const char *text, apr_interval_time_t *value, apr_pool_t *p);
 /** "8GiB", "512MiB", "40GB" or bare bytes; likewise. */
 const char *persona_size_parse(const char *text, apr_int64_t *value, apr_pool_t *p);

@@ -42,7 +42,8 @@ const char *persona_text_quote(const char *text, apr_pool_t *p)
     return quoted;
 }
 
-/** Optimal string alignment: insertions, deletions, replacements, and swaps of neighbours cost one each. */
+/** Optimal string alignment: insertions, deletions, replacements, and swaps of neighbours cost
+ * one each. */
 static apr_size_t distance(const char *a, apr_size_t a_len, const char *b, apr_size_t b_len)
 {
     apr_size_t rows[3][WORD_MAX + 1];

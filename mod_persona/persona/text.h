@@ -10,7 +10,8 @@
 
 /** `text` in double quotes, cut to about 60 bytes between characters, control bytes as \xNN. */
 const char *persona_text_quote(const char *text, apr_pool_t *p);
-/** The one of `words` (NULL-terminated) that `text` most likely means, or NULL where none is near. */
+/** The one of `words` (NULL-terminated) that `text` most likely means, or NULL where none is
+ * near. */
 const char *persona_text_nearest(const char *text, const char *const *words);
 /** "a, b or c" of `words` (NULL-terminated), each in double quotes. */
 const char *persona_text_choices(const char *const *words, apr_pool_t *p);

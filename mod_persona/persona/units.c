@@ -41,15 +41,15 @@ static const unit_t size_units[] = {
     {NULL, 0},
 };
 
-static const char *quantity_parse(const char *text, const unit_t *units, const char *right, apr_int64_t *value,
-                                  apr_pool_t *p)
+static const char *quantity_parse(const char *text, const unit_t *units, const char *right,
+                                  apr_int64_t *value, apr_pool_t *p)
 {
     apr_size_t digits = strspn(text, "0123456789");
     apr_int64_t number = 0;
 
     if (digits == 0) {
-        return apr_psprintf(p, "%s does not begin with a whole number; write %s", persona_text_quote(text, p),
-                            right);
+        return apr_psprintf(p, "%s does not begin with a whole number; write %s",
+                            persona_text_quote(text, p), right);
     }
     while (units->name && strcmp(units->name, text + digits) != 0) {
         units++;
@@ -73,12 +73,14 @@ static const char *quantity_parse(const char *text, const unit_t *units, const c
 const char *persona_duration_parse(const char *text, apr_interval_time_t *value, apr_pool_t *p)
 {
     return quantity_parse(text, duration_units,
-                          "a whole number with ms, s, m, h or d, such as \"90s\" or \"15m\"", value, p);
+                          "a whole number with ms, s, m, h or d, such as \"90s\" or \"15m\"", value,
+                          p);
 }
 
 const char *persona_size_parse(const char *text, apr_int64_t *value, apr_pool_t *p)
 {
-    return quantity_parse(text, size_units,
-                          "a whole number with KiB, MiB, GiB, TiB, kB, MB, GB or TB, such as \"512MiB\" or \"8GiB\"",
-                          value, p);
+    return quantity_parse(
+        text, size_units,
+        "a whole number with KiB, MiB, GiB, TiB, kB, MB, GB or TB, such as \"512MiB\" or \"8GiB\"",
+        value, p);
 }

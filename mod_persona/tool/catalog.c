@@ -33,9 +33,9 @@ static json_t *errors_to_json(const persona_catalog_t *catalog)
     for (int i = 0; i < catalog->errors->nelts; i++) {
         const persona_error_t *error = &APR_ARRAY_IDX(catalog->errors, i, persona_error_t);
 
-        json_array_append_new(list, json_pack("{s:s, s:i, s:i, s:s?, s:s}", "file", error->file, "line", error->line,
-                                              "column", error->column, "path", error->path, "message",
-                                              error->message));
+        json_array_append_new(list, json_pack("{s:s, s:i, s:i, s:s?, s:s}", "file", error->file,
+                                              "line", error->line, "column", error->column, "path",
+                                              error->path, "message", error->message));
     }
     return list;
 }
@@ -47,9 +47,9 @@ static json_t *personas_to_json(const persona_catalog_t *catalog)
     for (int i = 0; i < catalog->personas->nelts; i++) {
         const persona_t *persona = APR_ARRAY_IDX(catalog->personas, i, const persona_t *);
 
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "persona_id", persona->id, "app_id",
-                                              persona->app_id, "file", persona->file, "fingerprint",
-                                              persona->fingerprint));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "persona_id", persona->id,
+                                              "app_id", persona->app_id, "file", persona->file,
+                                              "fingerprint", persona->fingerprint));
     }
     return list;
 }
@@ -88,7 +88,8 @@ static void hint_app(const persona_catalog_t *catalog, const char *app, apr_pool
     const char *nearest;
 
     for (int i = 0; i < catalog->personas->nelts; i++) {
-        APR_ARRAY_PUSH(apps, const char *) = APR_ARRAY_IDX(catalog->personas, i, const persona_t *)->app_id;
+        APR_ARRAY_PUSH(apps, const char *) =
+            APR_ARRAY_IDX(catalog->personas, i, const persona_t *)->app_id;
         if (strcmp(APR_ARRAY_IDX(apps, i, const char *), app) == 0) {
             return;
         }
@@ -101,7 +102,8 @@ static void hint_app(const persona_catalog_t *catalog, const char *app, apr_pool
 
 static int match(const persona_tool_args_t *args, apr_pool_t *p)
 {
-    const char *dir = apr_table_get(args->options, "dir"), *app = apr_table_get(args->options, "app");
+    const char *dir = apr_table_get(args->options, "dir"),
+               *app = apr_table_get(args->options, "app");
     const char *user = apr_table_get(args->options, "user"), *why;
     const apr_array_header_t *roles = persona_roles_parse(apr_table_get(args->options, "roles"), p);
     persona_catalog_t *catalog;
@@ -118,12 +120,13 @@ static int match(const persona_tool_args_t *args, apr_pool_t *p)
     hint_app(catalog, app, p);
     chosen = persona_match(catalog, app, roles, &why, p);
     if (args->json) {
-        persona_tool_print(json_pack("{s:s?, s:s, s:s?, s:s}", "user", user, "app_id", app, "persona_id",
-                                     chosen ? chosen->id : NULL, "why", why));
+        persona_tool_print(json_pack("{s:s?, s:s, s:s?, s:s}", "user", user, "app_id", app,
+                                     "persona_id", chosen ? chosen->id : NULL, "why", why));
     }
     else {
-        printf("user %s with %d role%s, application %s:\n%s", user ? persona_text_quote(user, p) : "(any)",
-               roles->nelts, roles->nelts == 1 ? "" : "s", persona_text_quote(app, p),
+        printf("user %s with %d role%s, application %s:\n%s",
+               user ? persona_text_quote(user, p) : "(any)", roles->nelts,
+               roles->nelts == 1 ? "" : "s", persona_text_quote(app, p),
                persona_match_explain(catalog, app, roles, p));
     }
     persona_catalog_release(catalog);
@@ -156,12 +159,13 @@ static const apr_getopt_option_t no_options[] = {{NULL, 0, 0, NULL}};
 
 const persona_command_t persona_commands_catalog[] = {
     {"check", "DIR", "Check every persona file of a folder, and tell everything wrong with it.",
-     "Problems go to standard error as FILE:LINE:COLUMN: JSON-PATH: what is wrong, and what would be right.\n"
-     "httpd -t and a running gateway find the same.",
+     "Problems go to standard error as FILE:LINE:COLUMN: JSON-PATH: what is wrong, and what would\n"
+     "be right. httpd -t and a running gateway find the same.",
      1, 1, check_options, 0, check},
     {"match", "", "Explain which persona a user gets for an application.",
-     "Prints each persona of the application with its score, the best one marked with *, and why it was chosen.", 0, 0,
-     match_options, 0, match},
+     "Prints each persona of the application with its score, the best one marked with *, and why\n"
+     "it was chosen.",
+     0, 0, match_options, 0, match},
     {"keys", "", "List every key of a persona file.", NULL, 0, 0, no_options, 1, keys},
     {NULL, NULL, NULL, NULL, 0, 0, NULL, 0, NULL},
 };

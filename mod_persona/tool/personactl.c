@@ -49,13 +49,14 @@ static void help_all(void)
             }
         }
     }
-    puts("\n\"personactl COMMAND --help\" tells more. Exit status: 0 good, 1 problems found, 2 called wrongly.");
+    puts("\n\"personactl COMMAND --help\" tells more.\n"
+         "Exit status: 0 good, 1 problems found, 2 called wrongly.");
 }
 
 static void help_one(const persona_command_t *command)
 {
-    printf("usage: personactl %s%s%s [OPTION...]\n\n%s\n", command->name, *command->words ? " " : "",
-           command->words, command->summary);
+    printf("usage: personactl %s%s%s [OPTION...]\n\n%s\n", command->name,
+           *command->words ? " " : "", command->words, command->summary);
     if (command->help) {
         printf("\n%s\n", command->help);
     }
@@ -109,8 +110,8 @@ static int unknown_command(const char *name, apr_pool_t *p)
     APR_ARRAY_PUSH(names, const char *) = NULL;
     nearest = persona_text_nearest(name, (const char *const *)names->elts);
     return persona_tool_usage("unknown command %s; %s%s%s", persona_text_quote(name, p),
-                              nearest ? "did you mean \"" : "\"personactl --help\" lists all", nearest ? nearest : "",
-                              nearest ? "\"?" : "");
+                              nearest ? "did you mean \"" : "\"personactl --help\" lists all",
+                              nearest ? nearest : "", nearest ? "\"?" : "");
 }
 
 static void on_getopt_error(void *baton, const char *fmt, ...)
@@ -124,8 +125,8 @@ static void on_getopt_error(void *baton, const char *fmt, ...)
 }
 
 /** 0: read; else *status is to be the exit status. */
-static int read_args(const persona_command_t *command, int argc, const char *const *argv, persona_tool_args_t *args,
-                     int *status, apr_pool_t *p)
+static int read_args(const persona_command_t *command, int argc, const char *const *argv,
+                     persona_tool_args_t *args, int *status, apr_pool_t *p)
 {
     apr_getopt_option_t options[OPTIONS_MAX + 2];
     apr_getopt_t *getopt;
@@ -157,7 +158,8 @@ static int read_args(const persona_command_t *command, int argc, const char *con
     while (getopt->ind < argc) {
         APR_ARRAY_PUSH(args->words, const char *) = argv[getopt->ind++];
     }
-    if (result != APR_EOF || args->words->nelts < command->words_min || args->words->nelts > command->words_max) {
+    if (result != APR_EOF || args->words->nelts < command->words_min ||
+        args->words->nelts > command->words_max) {
         fprintf(stderr, "usage: personactl %s%s%s [OPTION...]; --help tells more\n", command->name,
                 *command->words ? " " : "", command->words);
         *status = PERSONA_TOOL_USAGE;
@@ -169,7 +171,8 @@ static int read_args(const persona_command_t *command, int argc, const char *con
 
 static int run(int argc, const char *const *argv, apr_pool_t *p)
 {
-    persona_tool_args_t args = {apr_table_make(p, 4), apr_array_make(p, 4, sizeof(const char *)), 0};
+    persona_tool_args_t args = {apr_table_make(p, 4), apr_array_make(p, 4, sizeof(const char *)),
+                                0};
     const persona_command_t *command;
     int used = 0, status = PERSONA_TOOL_OK;
 

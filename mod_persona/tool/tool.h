@@ -3,8 +3,8 @@
  * @file tool.h
  * @brief personactl's commands: one file for each group of them, and a table of what they take.
  *
- * personactl.c finds the command, reads its options, answers --help, and calls run(). A new group exports its
- * own table, which is named in personactl.c.
+ * personactl.c finds the command, reads its options, answers --help, and calls run(). A new group
+ * exports its own table, which is named in personactl.c.
  */
 #ifndef PERSONA_TOOL_H
 #define PERSONA_TOOL_H
@@ -19,24 +19,27 @@
 #define PERSONA_TOOL_USAGE    2 /**< it was called wrongly */
 
 typedef struct persona_tool_args_t {
-    apr_table_t *options;        /**< by long name; "" for those without a value */
-    apr_array_header_t *words;   /**< of const char *: what is no option */
-    int json;                    /**< --json was given */
+    apr_table_t *options;      /**< by long name; "" for those without a value */
+    apr_array_header_t *words; /**< of const char *: what is no option */
+    int json;                  /**< --json was given */
 } persona_tool_args_t;
 
 typedef struct persona_command_t {
-    const char *name;            /**< one word or two: "check", "image build". NULL ends the table */
-    const char *words;           /**< what comes after it: "DIR" */
-    const char *summary;         /**< one line, for the list of commands */
-    const char *help;            /**< more, for its own --help; NULL: none */
+    const char *name;    /**< one word or two: "check", "image build". NULL ends the table */
+    const char *words;   /**< what comes after it: "DIR" */
+    const char *summary; /**< one line, for the list of commands */
+    const char *help;    /**< more, for its own --help; NULL: none */
     int words_min, words_max;
     const apr_getopt_option_t *options; /**< beside --help; ends with a NULL name */
-    int hidden;                  /**< not listed: for scripts of this project */
+    int hidden;                         /**< not listed: for scripts of this project */
     int (*run)(const persona_tool_args_t *args, apr_pool_t *p);
 } persona_command_t;
 
 /** The option every command with JSON output has in its table. */
-#define PERSONA_TOOL_JSON {"json", 'j', 0, "print JSON"}
+#define PERSONA_TOOL_JSON                                                                          \
+    {                                                                                              \
+        "json", 'j', 0, "print JSON"                                                               \
+    }
 
 /** Says on stderr that the command was called wrongly; gives PERSONA_TOOL_USAGE. */
 int persona_tool_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

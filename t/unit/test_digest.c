@@ -42,7 +42,8 @@ static void hmac_vectors(void **state)
     memset(data, 0xdd, sizeof(data));
     persona_hmac(key, 20, data, sizeof(data), hex);
     assert_string_equal(hex, "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe");
-    persona_hmac(key, sizeof(key), "Test Using Larger Than Block-Size Key - Hash Key First", 54, hex);
+    persona_hmac(key, sizeof(key), "Test Using Larger Than Block-Size Key - Hash Key First", 54,
+                 hex);
     assert_string_equal(hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
 
@@ -96,9 +97,11 @@ static void uuid_valid(void **state)
 static void uuid_v5_vectors(void **state)
 {
     (void)state;
-    /* The DNS space of RFC 4122 appendix C; results as given by the uuid module of Python's manual. */
-    assert_string_equal(persona_uuid_v5("6ba7b810-9dad-11d1-80b4-00c04fd430c8", "python.org", unit_pool),
-                        "886313e1-3b8a-5372-9b90-0c9aee199e5d");
+    /* The DNS space of RFC 4122 appendix C; results as given by the uuid module of Python's
+     * manual. */
+    assert_string_equal(
+        persona_uuid_v5("6ba7b810-9dad-11d1-80b4-00c04fd430c8", "python.org", unit_pool),
+        "886313e1-3b8a-5372-9b90-0c9aee199e5d");
     assert_string_equal(persona_uuid_v5("6ba7b810-9dad-11d1-80b4-00c04fd430c8", "", unit_pool),
                         "4ebd0208-8328-5d69-8c44-ec50939c0967");
 }
@@ -123,8 +126,12 @@ static void random_is_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT_TEST(sha256_vectors), UNIT_TEST(hmac_vectors), UNIT_TEST(hmac_of_nothing_is_not_the_last_key),
-        UNIT_TEST(hex_equal),      UNIT_TEST(uuid_valid),   UNIT_TEST(uuid_v5_vectors),
+        UNIT_TEST(sha256_vectors),
+        UNIT_TEST(hmac_vectors),
+        UNIT_TEST(hmac_of_nothing_is_not_the_last_key),
+        UNIT_TEST(hex_equal),
+        UNIT_TEST(uuid_valid),
+        UNIT_TEST(uuid_v5_vectors),
         UNIT_TEST(random_is_random),
     };
 

@@ -5,7 +5,7 @@
 
 #include "persona/settings.h"
 
-#define GOOD \
+#define GOOD                                                                                                  \
     "{\"directory\": \"/p\", \"ns\": \"n\", \"schedule\": 5000000, \"timeout\": 5000000, \"keys\": [\"ab\"]," \
     " \"computes\": []}"
 
@@ -47,7 +47,8 @@ static void bad_settings(void **state)
         {"computes", NULL, "\"computes\" must be an array"},
         {"computes", "[{\"name\": \"kvm\"}]", "computes[0] must have"},
         {"computes", "[7]", "computes[0] must have"},
-        {"computes", "[{\"name\": \"a\", \"provider\": \"b\", \"options\": {\"k\": 1}}]", "option \"k\""},
+        {"computes", "[{\"name\": \"a\", \"provider\": \"b\", \"options\": {\"k\": 1}}]",
+         "option \"k\""},
     };
 
     (void)state;
@@ -56,7 +57,8 @@ static void bad_settings(void **state)
         persona_settings_t *settings;
         const char *error;
 
-        assert_int_equal(persona_settings_from_json(&settings, json, &error, unit_pool), APR_EINVAL);
+        assert_int_equal(persona_settings_from_json(&settings, json, &error, unit_pool),
+                         APR_EINVAL);
         assert_null(settings);
         if (!strstr(error, cases[i].says)) {
             fail_msg("says \"%s\", not \"%s\"", error, cases[i].says);
@@ -123,7 +125,8 @@ static void round_trip(void **state)
         .control_fd = 5,
         .gateway_id = "g",
     };
-    persona_compute_conf_t kvm = {"kvm", "libvirt", "qemu:///system", NULL}, lab = {"lab", "docker", NULL, NULL};
+    persona_compute_conf_t kvm = {"kvm", "libvirt", "qemu:///system", NULL},
+                           lab = {"lab", "docker", NULL, NULL};
     persona_settings_t *back;
     apr_table_t *options = apr_table_make(unit_pool, 1);
     json_t *json, *again;
@@ -145,8 +148,9 @@ static void round_trip(void **state)
     assert_true(back->timeout == full.timeout);
     assert_true(back->hit_rate > 0.98 && back->wait_cost > 2.4);
     assert_int_equal(back->computes->nelts, 2);
-    assert_string_equal(apr_table_get(APR_ARRAY_IDX(back->computes, 0, persona_compute_conf_t).options, "images"),
-                        "/i");
+    assert_string_equal(
+        apr_table_get(APR_ARRAY_IDX(back->computes, 0, persona_compute_conf_t).options, "images"),
+        "/i");
     assert_null(APR_ARRAY_IDX(back->computes, 1, persona_compute_conf_t).address);
 }
 

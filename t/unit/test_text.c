@@ -22,13 +22,22 @@ static void quote(void **state)
 
 static void nearest(void **state)
 {
-    static const char *const words[] = {"application_source", "cpu", "memory", "metric", "min", "max", NULL};
+    static const char *const words[] = {
+        "application_source", "cpu", "memory", "metric", "min", "max", NULL};
     static const struct {
         const char *text, *meant;
     } cases[] = {
-        {"", NULL},         {"x", NULL},           {"title", NULL},        {"gpu", "cpu"},
-        {"CPU", "cpu"},     {"mermoy", "memory"},  {"metrics", "metric"},  {"aplication_source", "application_source"},
-        {"mni", "min"},     {"memroy", "memory"},  {"applicationSource", "application_source"},
+        {"", NULL},
+        {"x", NULL},
+        {"title", NULL},
+        {"gpu", "cpu"},
+        {"CPU", "cpu"},
+        {"mermoy", "memory"},
+        {"metrics", "metric"},
+        {"aplication_source", "application_source"},
+        {"mni", "min"},
+        {"memroy", "memory"},
+        {"applicationSource", "application_source"},
         {"0123456789012345678901234567890123456789012345678901234567890", NULL},
     };
 
@@ -53,7 +62,8 @@ static void choices(void **state)
 
 static void names(void **state)
 {
-    static const char *const bad[] = {"", ".", "..", "-a", "_a", "A", "a b", "a/b", "a*", "\xc3\xa9", "a\n"};
+    static const char *const bad[] = {"",    ".",   "..", "-a",       "_a", "A",
+                                      "a b", "a/b", "a*", "\xc3\xa9", "a\n"};
     char longest[PERSONA_NAME_MAX + 2];
 
     (void)state;
@@ -72,7 +82,8 @@ static void names(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {UNIT_TEST(quote), UNIT_TEST(nearest), UNIT_TEST(choices), UNIT_TEST(names)};
+    const struct CMUnitTest tests[] = {UNIT_TEST(quote), UNIT_TEST(nearest), UNIT_TEST(choices),
+                                       UNIT_TEST(names)};
 
     return UNIT_RUN(tests);
 }

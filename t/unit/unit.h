@@ -35,7 +35,7 @@ static int unit_teardown(void **state)
 #define UNIT_TEST(f) cmocka_unit_test_setup_teardown(f, unit_setup, unit_teardown)
 
 /** The body of main(). */
-#define UNIT_RUN(tests) \
+#define UNIT_RUN(tests)                                                                            \
     (apr_initialize() == APR_SUCCESS ? cmocka_run_group_tests(tests, NULL, NULL) : 1)
 
 #endif

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The image builder and what it puts into images; installed with its folders as they are here.
 nobase_dist_pkgdata_SCRIPTS = \
+	image/build \
 	image/guest/agent \
 	image/guest/init \
 	image/guest/initrd \

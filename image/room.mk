@@ -14,6 +14,7 @@ nobase_dist_pkgdata_DATA = \
 	image/guest/desktop/tint2rc \
 	image/guest/home/config/gtk-3.0/bookmarks \
 	image/guest/home/config/libfm/libfm.conf \
+	image/guest/home/config/libreoffice/4/user/registrymodifications.xcu \
 	image/guest/home/config/pcmanfm/default/desktop-items-0.conf \
 	image/guest/home/config/user-dirs.dirs
 nobase_dist_pkgdata_DATA += conf/persona-home.conf

@@ -188,6 +188,6 @@ const persona_command_t persona_commands_image[] = {
     {.name = "image build", .words = "PERSONA", .summary = "make the image of a persona from Debian packages",
      .help = "The image has the packages in \"libraries\", and those in \"application_source\" where that says\n"
              "\"apt:PACKAGE,...\", of all personas that share its os_image. A name that ends in .qcow2 makes a\n"
-             "virtual machine's image, any other a container's root. Where nothing has changed nothing is done. Root only.",
+             "virtual machine's image, any other a container's root. Where nothing has changed, nothing is done.",
      .words_min = 1, .words_max = 1, .options = build_options, .run = build},
     {.name = NULL}};

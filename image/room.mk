@@ -18,3 +18,9 @@ nobase_dist_pkgdata_DATA = \
 	image/guest/home/config/pcmanfm/default/desktop-items-0.conf \
 	image/guest/home/config/user-dirs.dirs
 nobase_dist_pkgdata_DATA += conf/persona-home.conf
+nobase_dist_pkgdata_DATA += \
+	conf/quickstart/calc-analyst.json \
+	conf/quickstart/calc-designer.json \
+	conf/quickstart/default.json \
+	conf/quickstart/desktop.json \
+	conf/quickstart/inkscape.json

@@ -26,7 +26,7 @@
 #define SOURCE_PREFIX "apt:"
 
 static const apr_getopt_option_t build_options[] = {
-    {"directory", 'd', 1, "the persona folder (default " PERSONAS_DEFAULT ")"},
+    {"dir", 'd', 1, "the persona folder (default " PERSONAS_DEFAULT ")"},
     {"images", 'i', 1, "where images go: images= of the PersonaCompute (default " IMAGES_DEFAULT ")"},
     {"force", 'f', 0, "build also where nothing has changed, to take in Debian's updates"},
     {NULL, 0, 0, NULL}};
@@ -170,7 +170,7 @@ static int build_with(const persona_catalog_t *catalog, const persona_tool_args_
 
 static int build(const persona_tool_args_t *args, apr_pool_t *p)
 {
-    const char *dir = apr_table_get(args->options, "directory");
+    const char *dir = apr_table_get(args->options, "dir");
     persona_catalog_t *catalog;
     int status;
 

@@ -156,7 +156,7 @@ static int read_args(const persona_command_t *command, int argc, const char *con
         }
     }
     while (getopt->ind < argc) {
-        APR_ARRAY_PUSH(args->words, const char *) = argv[getopt->ind++];
+        APR_ARRAY_PUSH(args->words, const char *) = getopt->argv[getopt->ind++];
     }
     if (result != APR_EOF || args->words->nelts < command->words_min ||
         args->words->nelts > command->words_max) {

@@ -20,17 +20,19 @@
 #include "persona.h"
 
 typedef struct persona_hook_t {
-    const char *address;   /**< numeric */
+    const char *address; /**< numeric */
     int port;
     const char *path;
-    const char *key;       /**< hook key of the instance */
+    const char *key; /**< hook key of the instance */
     const char *instance, *session, *user, *app;
     const apr_array_header_t *roles;
     const char *home_url, *home_password; /**< NULL: op release */
 } persona_hook_t;
 
+/** Once in the process, before there is a second thread. */
+void persona_hook_init(void);
 /** Blocks until the instance answered, at most `timeout`. */
-apr_status_t persona_hook_call(const persona_hook_t *hook, apr_interval_time_t timeout, persona_result_t *res,
-                               apr_pool_t *p);
+apr_status_t persona_hook_call(const persona_hook_t *hook, apr_interval_time_t timeout,
+                               persona_result_t *res, apr_pool_t *p);
 
 #endif

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file retire.c
+ * @brief fence -> mark retiring -> forget the record -> home written back -> lease over -> destroy -> gone -> unfence.
+ *
+ * The fence first: a desktop that somebody has is never destroyed under them. The mark second: from then on
+ * no manager renews a lease. The lease is waited out before anything that holds the address goes, because a
+ * worker may act on a record until it expires. The fence goes last, when the provider says that the instance
+ * does not exist: a fence of an existing instance is never removed. A manager that dies between two steps
+ * leaves `retiring` at the provider (or its own fence), and whoever reads that goes on from there.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "assign.h"
+#include "pool/session.h"
+#include "retire.h"
+
+#define RETRY_MAX apr_time_from_sec(30)
+
+/** What a step came to. */
+typedef enum { STEP_NEXT, STEP_AGAIN, STEP_WAIT, STEP_OVER } step_e;
+
+/** The job's copy of the entry, and where it is. */
+typedef struct retirement_t {
+    persona_manager_t *m;
+    persona_site_t *site;
+    persona_entry_t e;
+    persona_retire_e next;
+    apr_time_t lease_until;
+    persona_result_t res;
+} retirement_t;
+
+static step_e step_fence(retirement_t *r, apr_pool_t *p)
+{
+    persona_compute_t *c = r->site->compute;
+    apr_status_t status;
+
+    r->next = PERSONA_RETIRE_MARK;
+    if (!*r->e.retire_owner) {
+        return STEP_NEXT;
+    }
+    status = c->provider->fence(c, r->e.uuid, r->e.retire_owner, &r->res, p);
+    if (status == APR_EEXIST) {
+        return STEP_OVER; /* somebody has it: hands off */
+    }
+    return status == APR_SUCCESS ? STEP_NEXT : STEP_AGAIN;
+}
+
+static step_e step_mark(retirement_t *r, apr_pool_t *p)
+{
+    persona_compute_t *c = r->site->compute;
+    persona_mark_t mark = {PERSONA_INSTANCE_RETIRING, NULL, NULL, NULL, r->e.reason, 0, 0};
+    apr_status_t status = c->provider->mark(c, r->e.uuid, &mark, &r->res, p);
+
+    if (status != APR_SUCCESS && status != APR_ENOENT) {
+        return STEP_AGAIN;
+    }
+    /* Nobody was ever given a record of an instance that was fenced straight from the pool. */
+    if (*r->e.session || !*r->e.retire_owner) {
+        r->lease_until = persona_manager_now(r->m) + PERSONA_LEASE + PERSONA_CLOCK_SKEW;
+    }
+    r->next = PERSONA_RETIRE_FORGET;
+    return STEP_NEXT;
+}
+
+/** The index may have the session on another instance by now: that record is not ours to remove. */
+static void forget_record(retirement_t *r, apr_pool_t *p)
+{
+    persona_record_t *found = NULL, own;
+    apr_status_t status;
+
+    if (!persona_manager_index_usable(r->m)) {
+        return;
+    }
+    status = persona_manager_index(r->m, persona_session_get(r->m->index, r->e.session, &found, p));
+    if (status != APR_SUCCESS && status != APR_NOTFOUND && status != APR_EACCES) {
+        return;
+    }
+    if (status == APR_SUCCESS && strcmp(found->instance, r->e.uuid)) {
+        return;
+    }
+    persona_entry_record(&r->e, &own);
+    persona_manager_index(r->m, persona_session_remove(r->m->index, &own, r->e.reason, p));
+}
+
+static step_e step_forget(retirement_t *r, apr_pool_t *p)
+{
+    persona_entry_t *e;
+    int own = 0;
+
+    r->next = PERSONA_RETIRE_RELEASE;
+    if (!*r->e.session) {
+        return STEP_NEXT;
+    }
+    persona_manager_lock(r->m);
+    e = persona_entry_of_session(r->m, r->e.session);
+    own = !e || !strcmp(e->uuid, r->e.uuid);
+    if (own) {
+        persona_ended_note(r->m, r->e.session, r->e.reason);
+    }
+    persona_manager_unlock(r->m);
+    if (own) {
+        forget_record(r, p);
+        persona_log(PERSONA_LOG_INFO, 0, "session of user %s on instance %s (%s) ended: %s",
+                    r->e.user, r->e.uuid, r->e.persona_id, r->e.reason);
+    }
+    return STEP_NEXT;
+}
+
+static step_e step_destroy(retirement_t *r, apr_pool_t *p)
+{
+    persona_compute_t *c = r->site->compute;
+    persona_instance_t *i = NULL;
+    apr_status_t status = c->provider->inspect(c, r->e.uuid, &i, &r->res, p);
+
+    if (status != APR_SUCCESS && status != APR_ENOENT) {
+        return STEP_AGAIN;
+    }
+    if (status == APR_SUCCESS && i->state != PERSONA_INSTANCE_RETIRING) {
+        r->next = PERSONA_RETIRE_MARK; /* a late mark of another manager: the lease begins anew */
+        return STEP_NEXT;
+    }
+    /* Also for one that is gone already: its addresses and devices are freed by this. */
+    if (c->provider->destroy(c, r->e.uuid, &r->res, p) != APR_SUCCESS) {
+        return STEP_AGAIN;
+    }
+    r->next = PERSONA_RETIRE_VERIFY;
+    return STEP_NEXT;
+}
+
+static step_e step_verify(retirement_t *r, apr_pool_t *p)
+{
+    persona_compute_t *c = r->site->compute;
+    persona_instance_t *i = NULL;
+    apr_status_t status = c->provider->inspect(c, r->e.uuid, &i, &r->res, p);
+
+    if (status == APR_ENOENT) {
+        r->next = PERSONA_RETIRE_UNFENCE;
+        return STEP_NEXT;
+    }
+    if (status == APR_SUCCESS) {
+        persona_result_set(&r->res, APR_EBUSY, "destroy", "the provider still has it");
+        r->next = PERSONA_RETIRE_DESTROY;
+    }
+    return STEP_AGAIN;
+}
+
+/** The user's exclusive home, unless the same session has it on another instance. */
+static apr_status_t unfence_home(retirement_t *r, apr_pool_t *p)
+{
+    persona_site_t *site = persona_home_site(r->m);
+    const char *name;
+    persona_entry_t *e;
+    int elsewhere;
+
+    if (!r->e.home_exclusive || !*r->e.hook_path || !*r->e.session || !*r->e.user) {
+        return APR_SUCCESS;
+    }
+    persona_manager_lock(r->m);
+    e = persona_entry_of_session(r->m, r->e.session);
+    elsewhere = e && strcmp(e->uuid, r->e.uuid);
+    persona_manager_unlock(r->m);
+    if (elsewhere) {
+        return APR_SUCCESS;
+    }
+    name = persona_home_fence(r->e.user, p);
+    return site->compute->provider->unfence(site->compute, name,
+                                            persona_fence_token(r->e.session, name, p), &r->res, p);
+}
+
+static step_e step_unfence(retirement_t *r, apr_pool_t *p)
+{
+    persona_compute_t *c = r->site->compute;
+    const char *token = NULL;
+    apr_status_t status = c->provider->fence_holder(c, r->e.uuid, &token, &r->res, p);
+
+    if (status == APR_SUCCESS) {
+        status = c->provider->unfence(c, r->e.uuid, token, &r->res, p);
+    }
+    if (status == APR_SUCCESS || status == APR_ENOENT) {
+        status = unfence_home(r, p);
+    }
+    if (status != APR_SUCCESS && status != APR_ENOENT) {
+        return STEP_AGAIN;
+    }
+    persona_log(PERSONA_LOG_INFO, 0, "instance %s (%s) is gone: %s", r->e.uuid, r->e.persona_id,
+                r->e.reason);
+    r->next = PERSONA_RETIRE_NONE;
+    return STEP_OVER;
+}
+
+static step_e step_run(retirement_t *r, apr_pool_t *p)
+{
+    switch (r->e.retire) {
+    case PERSONA_RETIRE_FENCE:
+        return step_fence(r, p);
+    case PERSONA_RETIRE_MARK:
+        return step_mark(r, p);
+    case PERSONA_RETIRE_FORGET:
+        return step_forget(r, p);
+    case PERSONA_RETIRE_RELEASE:
+        r->next = PERSONA_RETIRE_LEASE;
+        if (r->e.home == 1 || r->e.home == 2) {
+            persona_home_release(r->m, &r->e, p);
+        }
+        return STEP_NEXT;
+    case PERSONA_RETIRE_LEASE:
+        r->next = PERSONA_RETIRE_DESTROY;
+        return persona_manager_now(r->m) >= r->lease_until ? STEP_NEXT : STEP_WAIT;
+    case PERSONA_RETIRE_DESTROY:
+        return step_destroy(r, p);
+    case PERSONA_RETIRE_VERIFY:
+        return step_verify(r, p);
+    case PERSONA_RETIRE_UNFENCE:
+        return step_unfence(r, p);
+    case PERSONA_RETIRE_NONE:
+        break;
+    }
+    return STEP_OVER;
+}
+
+/** Write the outcome of a step back. 1: the same job goes on with the next step. */
+static int step_note(retirement_t *r, step_e outcome)
+{
+    persona_manager_t *m = r->m;
+    apr_time_t now = persona_manager_now(m);
+    apr_interval_time_t pause;
+    persona_entry_t *e;
+    int on = 0;
+
+    persona_manager_lock(m);
+    e = persona_entry_find(m, r->e.uuid);
+    if (!e) {
+        persona_manager_unlock(m);
+        return 0;
+    }
+    e->changed = now;
+    switch (outcome) {
+    case STEP_NEXT:
+        e->retire = r->next;
+        e->state = e->retire > PERSONA_RETIRE_MARK ? PERSONA_INSTANCE_RETIRING : e->state;
+        e->lease_until = r->lease_until;
+        e->retries = 0;
+        /* The home is written back by the crew that may be kept waiting by an instance. */
+        on = e->retire != PERSONA_RETIRE_RELEASE || (e->home != 1 && e->home != 2);
+        break;
+    case STEP_AGAIN:
+        e->retire = r->next == PERSONA_RETIRE_DESTROY ? r->next : e->retire;
+        pause = apr_time_from_sec(1) << (e->retries < 5 ? e->retries : 5);
+        e->retries++;
+        e->retry_at = now + (pause < RETRY_MAX ? pause : RETRY_MAX);
+        break;
+    case STEP_WAIT:
+        e->retry_at = e->lease_until;
+        break;
+    case STEP_OVER:
+        if (r->e.retire == PERSONA_RETIRE_UNFENCE) {
+            persona_entry_drop(m, e);
+            e = NULL;
+        }
+        else {
+            e->retire = PERSONA_RETIRE_NONE;
+            e->hands_off = now + apr_time_from_sec(60);
+            apr_cpystrn(e->token, "another", sizeof(e->token));
+        }
+        break;
+    }
+    if (e) {
+        e->busy = on;
+        r->e = *e;
+    }
+    persona_manager_unlock(m);
+    return on;
+}
+
+static void retire_job(void *arg, apr_pool_t *p)
+{
+    persona_task_t *task = arg;
+    persona_manager_t *m = task->manager;
+    retirement_t *r = apr_pcalloc(p, sizeof(*r));
+    persona_entry_t *e;
+    step_e outcome;
+
+    r->m = m;
+    r->site = task->site;
+    persona_manager_lock(m);
+    e = persona_entry_find(m, task->uuid);
+    if (e) {
+        r->e = *e;
+    }
+    persona_manager_unlock(m);
+    free(task);
+    if (!e) {
+        return;
+    }
+    do {
+        r->lease_until = r->e.lease_until;
+        r->next = r->e.retire;
+        outcome = step_run(r, p);
+        if (outcome == STEP_AGAIN && r->e.retries == 0) {
+            persona_log(PERSONA_LOG_WARNING, r->res.status,
+                        "instance %s (%s) cannot be retired now, to be tried again: "
+                        "%s",
+                        r->e.uuid, r->e.persona_id, r->res.detail);
+        }
+    } while (step_note(r, outcome));
+    persona_manager_wake(m);
+}
+
+void persona_retire_due(persona_manager_t *m, persona_tasks_t *tasks)
+{
+    apr_time_t now = persona_manager_now(m);
+    apr_hash_index_t *hi;
+
+    for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
+        persona_entry_t *e = apr_hash_this_val(hi);
+        persona_site_t *site = persona_site_find(m, e->compute);
+        int here = e->retire == PERSONA_RETIRE_FORGET || e->retire == PERSONA_RETIRE_RELEASE;
+
+        if (e->retire == PERSONA_RETIRE_NONE || e->busy || e->retry_at > now || !site) {
+            continue;
+        }
+        if (e->retire == PERSONA_RETIRE_LEASE && e->lease_until > now) {
+            continue;
+        }
+        if (!here && !persona_site_usable(site)) {
+            continue;
+        }
+        e->busy = 1;
+        persona_tasks_add(tasks, m, site, e->retire == PERSONA_RETIRE_RELEASE ? m->hooks : NULL,
+                          retire_job, e->uuid, NULL);
+    }
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file plan.c
+ * @brief Who plans, who waits, what to publish, make, trim and replace.
+ *
+ * Only the planner of a persona makes, trims and publishes; without the index every manager plans for all,
+ * and the provider's own list, read again before each creation, keeps them from making more than one
+ * each too many. People who wait come before the forecast. An instance that is stale (its persona was edited) is
+ * never published; a few are replaced at a time, and only as current ones take their place.
+ */
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "boot.h"
+#include "plan.h"
+
+#define WAITER_AGE      apr_time_from_sec(6)
+#define REPLACE_AT_ONCE 2
+#define TRIM_AT_ONCE    4
+
+typedef struct census_t {
+    int ready, stale, creating, assigned;
+} census_t;
+
+/** Ready, unfenced, current: may be handed out. */
+static int fit(const persona_entry_t *e, const persona_t *persona)
+{
+    return e->state == PERSONA_INSTANCE_READY && e->retire == PERSONA_RETIRE_NONE && !*e->token &&
+           !*e->session && !*e->unsure && *e->address &&
+           !strcmp(e->fingerprint, persona->fingerprint);
+}
+
+static int is_of(const persona_entry_t *e, const persona_t *persona)
+{
+    return !strcmp(e->persona_id, persona->id);
+}
+
+static census_t take_census(persona_manager_t *m, const persona_t *persona)
+{
+    census_t census = {0, 0, 0, 0};
+    apr_hash_index_t *hi;
+
+    for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
+        const persona_entry_t *e = apr_hash_this_val(hi);
+
+        if (!is_of(e, persona) || e->retire != PERSONA_RETIRE_NONE) {
+            continue;
+        }
+        if (*e->session || *e->token || *e->unsure || e->state == PERSONA_INSTANCE_ASSIGNED) {
+            census.assigned++;
+        }
+        else if (strcmp(e->fingerprint, persona->fingerprint) || e->outdated) {
+            census.stale++;
+        }
+        else if (e->state == PERSONA_INSTANCE_READY) {
+            census.ready++;
+        }
+        else {
+            census.creating++;
+        }
+    }
+    return census;
+}
+
+static int boots_under_way(persona_manager_t *m, const persona_site_t *site)
+{
+    apr_hash_index_t *hi;
+    int count = 0;
+
+    for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
+        const persona_entry_t *e = apr_hash_this_val(hi);
+
+        count += e->state == PERSONA_INSTANCE_CREATING && e->retire == PERSONA_RETIRE_NONE &&
+                 !strcmp(e->compute, site->conf->name);
+    }
+    return count;
+}
+
+/** Retire up to `count` unassigned instances; those that would be handed out last go first. */
+static void retire_some(persona_manager_t *m, const persona_t *persona, int stale, int count,
+                        const char *reason)
+{
+    while (count-- > 0) {
+        persona_entry_t *chosen = NULL;
+        apr_hash_index_t *hi;
+
+        for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
+            persona_entry_t *e = apr_hash_this_val(hi);
+            int is_stale = strcmp(e->fingerprint, persona->fingerprint) || e->outdated;
+
+            if (!is_of(e, persona) || e->retire != PERSONA_RETIRE_NONE || *e->session ||
+                *e->token || *e->unsure || e->busy || e->state == PERSONA_INSTANCE_ASSIGNED ||
+                is_stale != stale || (!stale && e->state != PERSONA_INSTANCE_READY)) {
+                continue;
+            }
+            if (!chosen || e->slot > chosen->slot) {
+                chosen = e;
+            }
+        }
+        if (!chosen) {
+            return;
+        }
+        persona_entry_retire(m, chosen, reason);
+        if (chosen->retire == PERSONA_RETIRE_NONE) {
+            return;
+        }
+    }
+}
+
+static void replace_stale(persona_manager_t *m, const persona_t *persona, const census_t *c,
+                          int wanted, int room)
+{
+    int keep = wanted > c->ready ? wanted - c->ready : 0;
+    int excess = c->stale - keep;
+
+    if (c->stale && room <= 0 && excess < 1) {
+        excess = 1; /* the cap leaves no room for its successor */
+    }
+    if (excess > REPLACE_AT_ONCE && wanted) {
+        excess = REPLACE_AT_ONCE;
+    }
+    retire_some(m, persona, 1, excess, "it was made before its persona was edited or refreshed");
+}
+
+static void make_more(persona_manager_t *m, const persona_t *persona, persona_stock_t *stock,
+                      const census_t *c, int wanted, int room, persona_tasks_t *tasks,
+                      apr_pool_t *p)
+{
+    persona_site_t *site = persona_site_find(m, persona->environment.compute);
+    int deficit = wanted - c->ready - c->creating;
+    int slots, i;
+
+    stock->no_capacity = 0;
+    if (deficit <= 0) {
+        return;
+    }
+    if (!site) {
+        apr_snprintf(stock->problem, sizeof(stock->problem), "there is no PersonaCompute %s",
+                     persona->environment.compute);
+        return;
+    }
+    if (!site->observed || !persona_site_usable(site) || site->drained ||
+        stock->next_boot > persona_manager_now(m)) {
+        return;
+    }
+    if (stock->failures && c->creating) {
+        return; /* after a failure one at a time, until one succeeds */
+    }
+    slots = site->boots_max - boots_under_way(m, site);
+    stock->no_capacity = room <= 0;
+    deficit = deficit < slots ? deficit : slots;
+    deficit = deficit < room ? deficit : room;
+    deficit = stock->failures && deficit > 1 ? 1 : deficit;
+    for (i = 0; i < deficit; i++) {
+        persona_boot_start(m, site, persona,
+                           stock->waiting ? "somebody waits" : stock->target.reason, tasks, p);
+    }
+}
+
+static void trim(persona_manager_t *m, const persona_t *persona, persona_stock_t *stock,
+                 const census_t *c, int wanted)
+{
+    apr_time_t now = persona_manager_now(m);
+    int surplus = c->ready + c->creating - wanted;
+
+    surplus = surplus < c->ready ? surplus : c->ready;
+    if (surplus <= 0) {
+        stock->surplus_since = 0;
+        return;
+    }
+    if (!stock->surplus_since) {
+        stock->surplus_since = now;
+    }
+    /* A target that falls for a moment costs no boots. */
+    if (stock->drained || m->drained || now - stock->surplus_since >= 2 * m->settings->schedule) {
+        retire_some(m, persona, 0, surplus < TRIM_AT_ONCE ? surplus : TRIM_AT_ONCE,
+                    "the pool needs fewer");
+    }
+}
+
+/** With the lock. */
+static void decide(persona_manager_t *m, const persona_t *persona, persona_stock_t *stock,
+                   persona_tasks_t *tasks, apr_pool_t *p)
+{
+    census_t c = take_census(m, persona);
+    int wanted = stock->target.ready > stock->waiting ? stock->target.ready : stock->waiting;
+    int room = persona->pool.max - (c.ready + c.stale + c.creating + c.assigned);
+
+    if (stock->drained || m->drained) {
+        wanted = 0;
+    }
+    make_more(m, persona, stock, &c, wanted, room, tasks, p);
+    replace_stale(m, persona, &c, wanted, room);
+    trim(m, persona, stock, &c, wanted);
+}
+
+/* ---- the line ---- */
+
+/** Must it be given a (new) slot? */
+static int to_publish(persona_entry_t *e, const persona_t *persona, const persona_queue_t *queue,
+                      apr_time_t now)
+{
+    if (!is_of(e, persona) || !fit(e, persona) || e->outdated) {
+        return 0;
+    }
+    if (strcmp(e->generation, queue->generation)) {
+        return 1;
+    }
+    if (e->slot >= queue->head) {
+        e->passed = 0;
+        return 0;
+    }
+    if (!e->passed) {
+        e->passed = now;
+    }
+    return now - e->passed >= PERSONA_REPUBLISH_AFTER;
+}
+
+static void publish(persona_manager_t *m, const persona_t *persona, const persona_queue_t *queue,
+                    apr_pool_t *p)
+{
+    apr_array_header_t *list = apr_array_make(p, 8, sizeof(persona_entry_t *));
+    apr_hash_index_t *hi;
+    int i;
+
+    persona_manager_lock(m);
+    for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
+        persona_entry_t *e = apr_hash_this_val(hi);
+
+        if (to_publish(e, persona, queue, persona_manager_now(m))) {
+            APR_ARRAY_PUSH(list, persona_entry_t *) = apr_pmemdup(p, e, sizeof(*e));
+        }
+    }
+    persona_manager_unlock(m);
+    for (i = 0; i < list->nelts; i++) {
+        persona_entry_t *copy = APR_ARRAY_IDX(list, i, persona_entry_t *), *e;
+        persona_record_t record;
+        apr_uint64_t slot = 0;
+
+        persona_entry_record(copy, &record);
+        record.app = persona->app_id;
+        record.session = record.user = "";
+        record.started = record.expires = record.ends = 0;
+        if (persona_manager_index(m, persona_pool_publish(m->index, queue, &record, &slot, p)) !=
+            APR_SUCCESS) {
+            return;
+        }
+        persona_manager_lock(m);
+        e = persona_entry_find(m, copy->uuid);
+        if (e) {
+            persona_copy(e->generation, queue->generation);
+            e->slot = slot;
+            e->passed = 0;
+        }
+        persona_manager_unlock(m);
+    }
+}
+
+/** People who told this manager that they wait. */
+static int local_waiters(persona_stock_t *stock, apr_time_t now)
+{
+    int i, count = 0;
+
+    for (i = 0; i < stock->demand_count; i++) {
+        count += now - stock->demands[i].seen < PERSONA_DEMAND_AGE;
+    }
+    return count;
+}
+
+static void tend_line(persona_manager_t *m, const persona_t *persona, persona_stock_t *stock,
+                      apr_pool_t *p)
+{
+    persona_queue_t queue;
+    apr_array_header_t *waiters = NULL;
+    int created = 0, waiting, planner = 1, pool_planner;
+
+    if (persona_manager_index_usable(m)) {
+        pool_planner = persona_pool_plan(m->index, persona->id, m->settings->gateway_id, p);
+        planner = pool_planner || !persona_manager_index_usable(m);
+    }
+    if (planner && persona_manager_index_usable(m) &&
+        persona_manager_index(m, persona_pool_queue(m->index, persona->id, 1,
+                                                    (apr_uint64_t)persona->pool.max * 4 + 1024,
+                                                    &queue, &created, p)) == APR_SUCCESS) {
+        publish(m, persona, &queue, p);
+        if (persona_manager_index(m, persona_pool_waiters(m->index, &queue, persona->id, WAITER_AGE,
+                                                          &waiters, p)) != APR_SUCCESS) {
+            waiters = NULL;
+        }
+    }
+    persona_manager_lock(m);
+    waiting = local_waiters(stock, persona_manager_now(m));
+    stock->planner = planner;
+    stock->waiting = waiters && waiters->nelts > waiting ? waiters->nelts : waiting;
+    if (planner && waiters) {
+        stock->queue = queue;
+    }
+    persona_manager_unlock(m);
+    if (created) {
+        persona_log(PERSONA_LOG_INFO, 0,
+                    "persona %s: a new line was begun; its ready instances are published anew",
+                    persona->id);
+    }
+}
+
+/** Ready instances of a persona that is in force nowhere: retired by who may plan for it. */
+static void drop_removed(persona_manager_t *m, const persona_catalog_t *catalog, apr_pool_t *p)
+{
+    apr_hash_t *unknown = apr_hash_make(p);
+    apr_hash_index_t *hi;
+
+    if (!catalog->personas->nelts && catalog->errors->nelts) {
+        return; /* the folder cannot be read: nothing was removed */
+    }
+    persona_manager_lock(m);
+    for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
+        persona_entry_t *e = apr_hash_this_val(hi);
+
+        if (e->retire == PERSONA_RETIRE_NONE && !persona_catalog_find(catalog, e->persona_id)) {
+            const char *id = apr_pstrdup(p, e->persona_id);
+
+            apr_hash_set(unknown, id, APR_HASH_KEY_STRING, id);
+        }
+    }
+    persona_manager_unlock(m);
+    for (hi = apr_hash_first(p, unknown); hi; hi = apr_hash_next(hi)) {
+        const char *id = apr_hash_this_val(hi);
+        apr_hash_index_t *ei;
+
+        if (persona_manager_index_usable(m) &&
+            !persona_pool_plan(m->index, id, m->settings->gateway_id, p)) {
+            continue;
+        }
+        persona_manager_lock(m);
+        for (ei = apr_hash_first(NULL, m->entries); ei; ei = apr_hash_next(ei)) {
+            persona_entry_t *e = apr_hash_this_val(ei);
+
+            if (!strcmp(e->persona_id, id) && !*e->session && !*e->token && !*e->unsure &&
+                !e->busy && e->state != PERSONA_INSTANCE_ASSIGNED) {
+                persona_entry_retire(m, e, "its persona was removed");
+            }
+        }
+        persona_manager_unlock(m);
+    }
+}
+
+void persona_plan(persona_manager_t *m, const persona_catalog_t *catalog, int full, apr_pool_t *p)
+{
+    persona_tasks_t tasks;
+    int i;
+
+    persona_tasks_init(&tasks, p);
+    for (i = 0; i < catalog->personas->nelts; i++) {
+        const persona_t *persona = APR_ARRAY_IDX(catalog->personas, i, const persona_t *);
+        persona_stock_t *stock;
+        persona_target_t target;
+
+        persona_manager_lock(m);
+        stock = persona_stock_of(m, persona->id);
+        target = stock->target;
+        persona_manager_unlock(m);
+        if (full) {
+            persona_forecast_target(m->forecast, persona, persona_manager_now(m), &target);
+        }
+        tend_line(m, persona, stock, p);
+        persona_manager_lock(m);
+        stock->target = target;
+        if (stock->planner) {
+            decide(m, persona, stock, &tasks, p);
+        }
+        persona_manager_unlock(m);
+        persona_tasks_push(&tasks);
+    }
+    if (full) {
+        drop_removed(m, catalog, p);
+    }
+}

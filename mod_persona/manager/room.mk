@@ -1,1 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
+noinst_LTLIBRARIES += libpersona_manager.la
+libpersona_manager_la_SOURCES = \
+	mod_persona/manager/assign.c \
+	mod_persona/manager/assign.h \
+	mod_persona/manager/boot.c \
+	mod_persona/manager/boot.h \
+	mod_persona/manager/control.c \
+	mod_persona/manager/crew.c \
+	mod_persona/manager/crew.h \
+	mod_persona/manager/home.c \
+	mod_persona/manager/hook.c \
+	mod_persona/manager/hook.h \
+	mod_persona/manager/manager.c \
+	mod_persona/manager/manager.h \
+	mod_persona/manager/ops.c \
+	mod_persona/manager/ops.h \
+	mod_persona/manager/plan.c \
+	mod_persona/manager/plan.h \
+	mod_persona/manager/probe.c \
+	mod_persona/manager/probe.h \
+	mod_persona/manager/reconcile.c \
+	mod_persona/manager/reconcile.h \
+	mod_persona/manager/retire.c \
+	mod_persona/manager/retire.h \
+	mod_persona/manager/sessions.c \
+	mod_persona/manager/sessions.h \
+	mod_persona/manager/start.c \
+	mod_persona/manager/start.h \
+	mod_persona/manager/state.c \
+	mod_persona/manager/state.h \
+	mod_persona/manager/status.c \
+	mod_persona/manager/status.h
+libpersona_manager_la_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS)
+libpersona_manager_la_LIBADD = $(CURL_LIBS) $(APRUTIL_LIBS) $(APR_LIBS) $(JANSSON_LIBS) -lpthread

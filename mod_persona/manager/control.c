@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file control.c
+ * @brief The operations of the control socket: drain, refresh, retire, reload.
+ */
+#include <string.h>
+
+#include "ops.h"
+
+static int is_true(const json_t *request, const char *name)
+{
+    return json_is_true(json_object_get(request, name));
+}
+
+/** With the lock: retire what `persona` or `compute` (NULL: any) has. Returns how many. */
+static int retire_matching(persona_manager_t *m, const char *persona, const char *compute,
+                           int sessions, const char *reason)
+{
+    apr_hash_index_t *hi;
+    int count = 0;
+
+    for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
+        persona_entry_t *e = apr_hash_this_val(hi);
+        int held = *e->session || *e->token || e->state == PERSONA_INSTANCE_ASSIGNED;
+
+        if ((persona && strcmp(e->persona_id, persona)) ||
+            (compute && strcmp(e->compute, compute)) || e->retire != PERSONA_RETIRE_NONE ||
+            (held && !sessions)) {
+            continue;
+        }
+        persona_entry_retire(m, e, reason);
+        count += e->retire != PERSONA_RETIRE_NONE;
+    }
+    return count;
+}
+
+static json_t *op_drain(persona_manager_t *m, const json_t *request, apr_pool_t *p)
+{
+    const char *persona = persona_ops_text(request, "persona", PERSONA_NAME_MAX);
+    const char *compute = persona_ops_text(request, "compute", PERSONA_NAME_MAX);
+    int all = is_true(request, "all"), on = !is_true(request, "off"), retired = 0;
+    persona_site_t *site = NULL;
+
+    (void)p;
+    if (!persona && !compute && !all) {
+        return persona_ops_status("bad", "drain needs \"persona\", \"compute\" or \"all\"");
+    }
+    persona_manager_lock(m);
+    site = persona_site_find(m, compute);
+    if (compute && !site) {
+        persona_manager_unlock(m);
+        return persona_ops_status("none", "there is no such compute");
+    }
+    if (persona) {
+        persona_stock_of(m, persona)->drained = on;
+    }
+    if (site) {
+        site->drained = on;
+    }
+    if (all) {
+        m->drained = on;
+    }
+    if (on) {
+        retired = retire_matching(m, persona, compute, all || is_true(request, "sessions"),
+                                  "drained by an administrator");
+    }
+    persona_manager_unlock(m);
+    persona_manager_wake(m);
+    persona_log(PERSONA_LOG_NOTICE, 0, "drain %s of %s: %d instances are retired",
+                on ? "begins" : "ends",
+                persona   ? persona
+                : compute ? compute
+                          : "everything",
+                retired);
+    return json_pack("{s:s, s:i}", "status", "ok", "retired", retired);
+}
+
+static json_t *op_refresh(persona_manager_t *m, const json_t *request, apr_pool_t *p)
+{
+    const char *persona = persona_ops_text(request, "persona", PERSONA_NAME_MAX);
+    apr_hash_index_t *hi;
+    int count = 0;
+
+    (void)p;
+    if (!persona) {
+        return persona_ops_status("bad", "refresh needs \"persona\"");
+    }
+    persona_manager_lock(m);
+    for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
+        persona_entry_t *e = apr_hash_this_val(hi);
+
+        if (!strcmp(e->persona_id, persona) && e->retire == PERSONA_RETIRE_NONE && !*e->session) {
+            e->outdated = 1;
+            count++;
+        }
+    }
+    persona_manager_unlock(m);
+    persona_manager_wake(m);
+    return json_pack("{s:s, s:i}", "status", "ok", "refreshed", count);
+}
+
+static json_t *op_retire(persona_manager_t *m, const json_t *request, apr_pool_t *p)
+{
+    const char *uuid = persona_ops_text(request, "instance", PERSONA_UUID_LEN - 1);
+    persona_entry_t *e;
+    json_t *answer;
+
+    (void)p;
+    if (!uuid) {
+        return persona_ops_status("bad", "retire needs \"instance\"");
+    }
+    persona_manager_lock(m);
+    e = persona_entry_find(m, uuid);
+    if (!e) {
+        answer = persona_ops_status("none", "there is no such instance");
+    }
+    else if ((*e->session || *e->token) && !is_true(request, "force")) {
+        answer =
+            persona_ops_status("no", "a session has it; retire it with force to end that session");
+    }
+    else {
+        persona_entry_retire(m, e, "retired by an administrator");
+        answer = persona_ops_status("ok", NULL);
+    }
+    persona_manager_unlock(m);
+    return answer;
+}
+
+static json_t *op_reload(persona_manager_t *m, const json_t *request, apr_pool_t *p)
+{
+    (void)request;
+    (void)p;
+    persona_manager_lock(m);
+    m->reload = 1;
+    persona_manager_unlock(m);
+    persona_manager_wake(m);
+    return persona_ops_status("ok", NULL);
+}
+
+json_t *persona_ops_control(persona_manager_t *m, const char *op, const json_t *request,
+                            apr_pool_t *p)
+{
+    if (!strcmp(op, "drain")) {
+        return op_drain(m, request, p);
+    }
+    if (!strcmp(op, "refresh")) {
+        return op_refresh(m, request, p);
+    }
+    if (!strcmp(op, "retire")) {
+        return op_retire(m, request, p);
+    }
+    if (!strcmp(op, "reload")) {
+        return op_reload(m, request, p);
+    }
+    return NULL;
+}

@@ -1,0 +1,662 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file ops.c
+ * @brief The operations of the worker socket.
+ *
+ * A request comes from a web worker, which may be under somebody else's control: every member is checked for type
+ * and length before it is used, and nothing it says makes an instance anybody's but the fence.
+ */
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "assign.h"
+#include "ops.h"
+#include "persona/digest.h"
+#include "pool/session.h"
+#include "sessions.h"
+#include "status.h"
+
+/** A manager that has not read its computes yet knows of no session: so long a question waits for that. */
+#define START_PATIENCE apr_time_from_sec(3)
+#define CLAIM_TRIES    3
+#define ROLES_MAX      256
+
+typedef json_t *op_fn(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
+                      apr_pool_t *p);
+
+json_t *persona_ops_status(const char *status, const char *reason)
+{
+    return json_pack("{s:s, s:s*}", "status", status, "reason", reason);
+}
+
+const char *persona_ops_text(const json_t *request, const char *name, size_t max)
+{
+    const json_t *value = json_object_get(request, name);
+    const char *text = json_string_value(value);
+
+    return text && json_string_length(value) <= max && strlen(text) == json_string_length(value)
+               ? text
+               : NULL;
+}
+
+static json_t *bad(const char *what)
+{
+    return persona_ops_status("bad", what);
+}
+
+static const char *session_of(const json_t *request)
+{
+    const char *session = persona_ops_text(request, "session", PERSONA_SESSION_LEN - 1);
+
+    return session && strlen(session) == PERSONA_SESSION_LEN - 1 &&
+                   strspn(session, "0123456789abcdef") == PERSONA_SESSION_LEN - 1
+               ? session
+               : NULL;
+}
+
+static const char *instance_of(const json_t *request)
+{
+    const char *uuid = persona_ops_text(request, "instance", PERSONA_UUID_LEN - 1);
+
+    return uuid && persona_uuid_valid(uuid) ? uuid : NULL;
+}
+
+static json_t *record_answer(const persona_entry_t *entry)
+{
+    persona_record_t record;
+    json_t *answer;
+
+    persona_entry_record(entry, &record);
+    answer = json_pack("{s:s, s:o}", "status", "ok", "record", persona_record_to_json(&record));
+    if (*entry->home_problem) {
+        json_object_set_new(answer, "home_problem", json_string(entry->home_problem));
+    }
+    return answer;
+}
+
+/** Wait, if this manager has just started, until every compute was tried once. */
+static void wait_for_start(persona_manager_t *m)
+{
+    struct timespec until;
+    int i, rc = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)apr_time_sec(START_PATIENCE);
+    persona_manager_lock(m);
+    for (i = 0; i < m->site_count; i++) {
+        while (!m->sites[i].observed && !m->sites[i].down_since && rc == 0) {
+            rc = pthread_cond_timedwait(&m->changed, &m->lock, &until);
+        }
+    }
+    persona_manager_unlock(m);
+}
+
+static void note_arrival(persona_manager_t *m, const char *persona_id, const char *user,
+                         const json_t *roles)
+{
+    const char *role = json_string_value(json_array_get(roles, 0));
+    persona_arrival_t *arrival;
+
+    persona_manager_lock(m);
+    if (m->arrivals->nelts < 4096) {
+        arrival = apr_array_push(m->arrivals);
+        persona_copy(arrival->persona_id, persona_id);
+        persona_copy(arrival->user, user);
+        persona_copy(arrival->role, role);
+    }
+    persona_manager_unlock(m);
+}
+
+/* ---- find ---- */
+
+/** The compute of a session may be down: the index still has the record. */
+static json_t *find_in_index(persona_manager_t *m, const char *session, apr_pool_t *p)
+{
+    persona_record_t *record = NULL;
+    const char *ended = NULL;
+    json_t *answer = NULL;
+    persona_site_t *site;
+    char local[PERSONA_REASON_MAX] = "";
+    int unknown = 0;
+
+    persona_manager_lock(m);
+    persona_copy(local, persona_ended_reason(m, session));
+    persona_manager_unlock(m);
+    if (!*local && persona_manager_index_usable(m) &&
+        persona_manager_index(m, persona_session_get(m->index, session, &record, p)) ==
+            APR_SUCCESS) {
+        persona_manager_lock(m);
+        site = persona_site_find(m, record->compute);
+        unknown = site && site->down_since != 0;
+        persona_manager_unlock(m);
+    }
+    if (unknown) {
+        answer = json_pack("{s:s, s:o}", "status", "ok", "record", persona_record_to_json(record));
+    }
+    else {
+        if (!*local && persona_manager_index_usable(m) &&
+            persona_manager_index(m, persona_session_ended(m->index, session, &ended, p)) ==
+                APR_SUCCESS) {
+            persona_copy(local, ended);
+        }
+        answer = json_pack("{s:s, s:s*}", "status", "none", "ended", *local ? local : NULL);
+    }
+    return answer;
+}
+
+static json_t *op_find(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
+                       apr_pool_t *p)
+{
+    const char *session = session_of(request), *user, *app;
+    persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry)), *e;
+
+    (void)peer;
+    wait_for_start(m);
+    if (session) {
+        if (persona_session_find(m, session, entry, p) == APR_SUCCESS) {
+            return record_answer(entry);
+        }
+        return find_in_index(m, session, p);
+    }
+    user = persona_ops_text(request, "user", PERSONA_USER_MAX);
+    app = persona_ops_text(request, "app", PERSONA_NAME_MAX);
+    if (!user || !*user || !app) {
+        return bad("find needs \"session\" (64 hexadecimal digits), or \"user\" and \"app\"");
+    }
+    persona_manager_lock(m);
+    e = persona_entry_of_user(m, user, app);
+    if (e) {
+        e->local = 1;
+        *entry = *e;
+    }
+    persona_manager_unlock(m);
+    return e ? record_answer(entry) : persona_ops_status("none", NULL);
+}
+
+/* ---- assign, claim, demand ---- */
+
+static const char *read_ask(const json_t *request, persona_ask_t *ask)
+{
+    memset(ask, 0, sizeof(*ask));
+    ask->session = session_of(request);
+    ask->persona_id = persona_ops_text(request, "persona", PERSONA_NAME_MAX);
+    ask->user = persona_ops_text(request, "user", PERSONA_USER_MAX);
+    ask->app = persona_ops_text(request, "app", PERSONA_NAME_MAX);
+    ask->roles = json_object_get(request, "roles");
+    ask->cold = json_is_true(json_object_get(request, "cold")) ||
+                json_integer_value(json_object_get(request, "cold")) != 0;
+    ask->arrived = json_integer_value(json_object_get(request, "arrived"));
+    if (!ask->session || !ask->persona_id || !ask->user || !ask->app) {
+        return "\"session\", \"persona\", \"user\" and \"app\" are needed";
+    }
+    if (ask->roles && (!json_is_array(ask->roles) || json_array_size(ask->roles) > ROLES_MAX)) {
+        return "\"roles\" is an array of at most 256 strings";
+    }
+    return NULL;
+}
+
+static json_t *assign_answer(persona_assign_e outcome, const persona_entry_t *entry,
+                             const char *reason)
+{
+    switch (outcome) {
+    case PERSONA_ASSIGN_YES:
+        return record_answer(entry);
+    case PERSONA_ASSIGN_NO:
+        return persona_ops_status("no", reason);
+    default:
+        return persona_ops_status("unknown", reason);
+    }
+}
+
+static json_t *op_assign(persona_manager_t *m, const persona_ipc_peer_t *peer,
+                         const json_t *request, apr_pool_t *p)
+{
+    apr_time_t deadline = persona_manager_now(m) + PERSONA_ASSIGN_TIMEOUT;
+    persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry));
+    char reason[PERSONA_REASON_MAX];
+    persona_assign_e outcome;
+    persona_ask_t ask;
+    const char *flaw = read_ask(request, &ask);
+
+    (void)peer;
+    ask.instance = instance_of(request);
+    ask.compute = persona_ops_text(request, "compute", PERSONA_NAME_MAX);
+    if (flaw || !ask.instance || !ask.compute) {
+        return bad(flaw ? flaw : "\"instance\" (a uuid) and \"compute\" are needed");
+    }
+    outcome = persona_assign(m, &ask, deadline, entry, reason, p);
+    if (outcome == PERSONA_ASSIGN_YES) {
+        note_arrival(m, ask.persona_id, ask.user, ask.roles);
+    }
+    return assign_answer(outcome, entry, reason);
+}
+
+/** With the lock: the next instance for this session, unless earlier arrivals will need all of them. */
+static int pick(persona_manager_t *m, const persona_t *persona, const char *session,
+                apr_time_t arrived, char uuid[PERSONA_UUID_LEN], char compute[PERSONA_NAME_MAX + 1])
+{
+    persona_stock_t *stock = persona_stock_of(m, persona->id);
+    apr_time_t now = persona_manager_now(m);
+    persona_entry_t *chosen = NULL;
+    apr_hash_index_t *hi;
+    int i, ready = 0, before = 0;
+
+    for (i = 0; i < stock->demand_count; i++) {
+        const persona_demand_t *d = &stock->demands[i];
+
+        before += strcmp(d->session, session) && d->arrived < arrived &&
+                  now - d->seen < apr_time_from_sec(3);
+    }
+    for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
+        persona_entry_t *e = apr_hash_this_val(hi);
+        persona_site_t *site = persona_site_find(m, e->compute);
+
+        if (strcmp(e->persona_id, persona->id) || e->state != PERSONA_INSTANCE_READY || *e->token ||
+            *e->session || e->retire != PERSONA_RETIRE_NONE ||
+            strcmp(e->fingerprint, persona->fingerprint) || !site || !persona_site_usable(site) ||
+            (*e->unsure && strcmp(e->unsure, session))) {
+            continue;
+        }
+        ready++;
+        if (!chosen || !strcmp(e->unsure, session) ||
+            (!*chosen->unsure && e->ready_at < chosen->ready_at)) {
+            chosen = e;
+        }
+    }
+    if (!chosen || (before >= ready && strcmp(chosen->unsure, session))) {
+        return 0;
+    }
+    apr_cpystrn(uuid, chosen->uuid, PERSONA_UUID_LEN);
+    apr_cpystrn(compute, chosen->compute, PERSONA_NAME_MAX + 1);
+    return 1;
+}
+
+static json_t *progress_answer(persona_manager_t *m, const persona_t *persona, const char *status)
+{
+    json_t *progress;
+
+    persona_manager_lock(m);
+    progress = persona_status_progress(m, persona);
+    persona_manager_unlock(m);
+    return json_pack("{s:s, s:o}", "status", status, "progress", progress);
+}
+
+static json_t *claim(persona_manager_t *m, const persona_t *persona, persona_ask_t *ask,
+                     apr_pool_t *p)
+{
+    apr_time_t deadline = persona_manager_now(m) + PERSONA_ASSIGN_TIMEOUT;
+    persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry));
+    char uuid[PERSONA_UUID_LEN], compute[PERSONA_NAME_MAX + 1], reason[PERSONA_REASON_MAX];
+    apr_time_t now = persona_manager_now(m);
+    int i;
+
+    if (ask->arrived <= 0 || ask->arrived > now) {
+        ask->arrived = now;
+    }
+    if (persona_session_find(m, ask->session, entry, p) == APR_SUCCESS) {
+        return record_answer(entry);
+    }
+    persona_manager_lock(m);
+    persona_stock_demand(persona_stock_of(m, persona->id), ask->session, ask->arrived, now);
+    persona_manager_unlock(m);
+    ask->instance = uuid;
+    ask->compute = compute;
+    for (i = 0; i < CLAIM_TRIES && persona_manager_now(m) < deadline; i++) {
+        persona_assign_e outcome;
+        int found;
+
+        persona_manager_lock(m);
+        found = pick(m, persona, ask->session, ask->arrived, uuid, compute);
+        persona_manager_unlock(m);
+        if (!found) {
+            break;
+        }
+        outcome = persona_assign(m, ask, deadline, entry, reason, p);
+        if (outcome == PERSONA_ASSIGN_YES) {
+            note_arrival(m, persona->id, ask->user, ask->roles);
+            return record_answer(entry);
+        }
+        if (outcome == PERSONA_ASSIGN_UNKNOWN) {
+            break; /* the next claim of this session asks for the same one */
+        }
+    }
+    persona_manager_wake(m);
+    return progress_answer(m, persona, "wait");
+}
+
+static json_t *op_claim(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
+                        apr_pool_t *p)
+{
+    persona_ask_t ask;
+    const char *flaw = read_ask(request, &ask);
+    persona_catalog_t *catalog;
+    const persona_t *persona;
+    json_t *answer;
+
+    (void)peer;
+    if (flaw) {
+        return bad(flaw);
+    }
+    wait_for_start(m);
+    catalog = persona_manager_catalog(m);
+    persona = persona_catalog_find(catalog, ask.persona_id);
+    answer =
+        persona ? claim(m, persona, &ask, p) : persona_ops_status("no", "there is no such persona");
+    persona_catalog_release(catalog);
+    return answer;
+}
+
+static json_t *op_demand(persona_manager_t *m, const persona_ipc_peer_t *peer,
+                         const json_t *request, apr_pool_t *p)
+{
+    const char *session = session_of(request);
+    const char *persona_id = persona_ops_text(request, "persona", PERSONA_NAME_MAX);
+    persona_catalog_t *catalog;
+    const persona_t *persona;
+    json_t *answer;
+
+    (void)peer;
+    (void)p;
+    if (!session || !persona_id) {
+        return bad("demand needs \"persona\" and \"session\"");
+    }
+    catalog = persona_manager_catalog(m);
+    persona = persona_catalog_find(catalog, persona_id);
+    if (persona) {
+        persona_manager_lock(m);
+        if (!persona_entry_of_session(m, session)) {
+            persona_stock_demand(persona_stock_of(m, persona_id), session, 0,
+                                 persona_manager_now(m));
+        }
+        persona_manager_unlock(m);
+        persona_manager_wake(m);
+        answer = progress_answer(m, persona, "ok");
+    }
+    else {
+        answer = persona_ops_status("no", "there is no such persona");
+    }
+    persona_catalog_release(catalog);
+    return answer;
+}
+
+/* ---- a session's life ---- */
+
+static json_t *op_attach(persona_manager_t *m, const persona_ipc_peer_t *peer,
+                         const json_t *request, apr_pool_t *p)
+{
+    const char *session = session_of(request), *instance = instance_of(request);
+    json_int_t streams = json_integer_value(json_object_get(request, "streams"));
+    persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry)), *e;
+    int ok = 0;
+
+    if (!session || !instance || streams < 0 || streams > 100000) {
+        return bad("attach needs \"session\", \"instance\" and \"streams\"");
+    }
+    wait_for_start(m);
+    if (persona_session_find(m, session, entry, p) == APR_SUCCESS &&
+        !strcmp(entry->uuid, instance)) {
+        persona_manager_lock(m);
+        e = persona_entry_of_session(m, session);
+        if (e && !strcmp(e->uuid, instance)) {
+            persona_sessions_beat(m, e, peer->pid, (int)streams,
+                                  json_integer_value(json_object_get(request, "last_input")));
+            ok = 1;
+        }
+        persona_manager_unlock(m);
+    }
+    return ok ? persona_ops_status("ok", NULL) : find_in_index(m, session, p);
+}
+
+static json_t *op_end(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
+                      apr_pool_t *p)
+{
+    const char *session = session_of(request),
+               *reason = persona_ops_text(request, "reason", PERSONA_REASON_MAX - 1);
+    const char *user = persona_ops_text(request, "user", PERSONA_USER_MAX);
+    persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry)), *e;
+    int done = 0;
+
+    if (!session || (!peer->control && !user)) {
+        return bad("end needs \"session\" and \"user\"");
+    }
+    wait_for_start(m);
+    if (persona_session_find(m, session, entry, p) == APR_SUCCESS) {
+        persona_manager_lock(m);
+        e = persona_entry_of_session(m, session);
+        if (e && (peer->control || !strcmp(e->user, user))) {
+            persona_entry_retire(m, e,
+                                 reason          ? reason
+                                 : peer->control ? "ended by an administrator"
+                                                 : "ended by its user");
+            done = 1;
+        }
+        persona_manager_unlock(m);
+    }
+    return persona_ops_status(done ? "ok" : "none", NULL);
+}
+
+static json_t *op_condemn(persona_manager_t *m, const persona_ipc_peer_t *peer,
+                          const json_t *request, apr_pool_t *p)
+{
+    const char *instance = instance_of(request);
+    persona_entry_t *e;
+
+    (void)peer;
+    (void)p;
+    if (!instance) {
+        return bad("condemn needs \"instance\"");
+    }
+    persona_manager_lock(m);
+    e = persona_entry_find(m, instance);
+    if (e && e->retire == PERSONA_RETIRE_NONE) {
+        e->probed = 0; /* asked again at once; a dead machine shows in the next reading */
+        e->condemned = 1;
+        if (persona_site_find(m, e->compute)) {
+            persona_site_wake(persona_site_find(m, e->compute));
+        }
+    }
+    persona_manager_unlock(m);
+    persona_manager_wake(m);
+    return persona_ops_status("ok", NULL);
+}
+
+/** A claim lost by add(). The manager's own view and the index must agree that the session has another. */
+static json_t *op_duplicate(persona_manager_t *m, const persona_ipc_peer_t *peer,
+                            const json_t *request, apr_pool_t *p)
+{
+    const char *session = session_of(request), *instance = instance_of(request);
+    persona_record_t *record = NULL;
+    persona_entry_t *e, *other;
+
+    (void)peer;
+    if (!session || !instance) {
+        return bad("duplicate needs \"session\" and \"instance\"");
+    }
+    if (!persona_manager_index_usable(m) ||
+        persona_manager_index(m, persona_session_get(m->index, session, &record, p)) !=
+            APR_SUCCESS ||
+        !strcmp(record->instance, instance)) {
+        return persona_ops_status("ok", NULL);
+    }
+    persona_manager_lock(m);
+    e = persona_entry_find(m, instance);
+    other = persona_entry_find(m, record->instance);
+    if (e && !strcmp(e->session, session)) {
+        persona_entry_retire(m, e, "its session has another instance");
+        if (other && !strcmp(other->session, session)) {
+            persona_entry_bind(m, other, session, NULL, NULL);
+        }
+    }
+    persona_manager_unlock(m);
+    return persona_ops_status("ok", NULL);
+}
+
+static json_t *op_home(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
+                       apr_pool_t *p)
+{
+    const char *session = session_of(request),
+               *user = persona_ops_text(request, "user", PERSONA_USER_MAX);
+    const char *credential = persona_ops_text(request, "credential", PERSONA_HEX256_LEN - 1);
+    persona_entry_t *e;
+    int theirs, i;
+
+    (void)peer;
+    if (!session || !user || !*user || !credential ||
+        strlen(credential) != PERSONA_HEX256_LEN - 1) {
+        return persona_ops_status("no", NULL);
+    }
+    wait_for_start(m);
+    persona_manager_lock(m);
+    e = persona_entry_of_session(m, session);
+    /* Also while the instance writes its files back before it ends. */
+    theirs = e && !strcmp(e->user, user) && e->home != 3 && e->retire <= PERSONA_RETIRE_RELEASE;
+    persona_manager_unlock(m);
+    for (i = 0; theirs && i < 2; i++) {
+        const char *password = persona_home_password(m, i, session, user, p);
+
+        if (password && persona_hex_equal(password, credential)) {
+            return persona_ops_status("ok", NULL);
+        }
+    }
+    return persona_ops_status("no", NULL);
+}
+
+static json_t *op_wait(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
+                       apr_pool_t *p)
+{
+    const char *session = session_of(request);
+    persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry)), *e;
+    struct timespec until;
+    int rc = 0;
+
+    (void)peer;
+    if (!session) {
+        return bad("wait needs \"session\"");
+    }
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += 2;
+    persona_manager_lock(m);
+    while ((e = persona_entry_of_session(m, session)) != NULL && e->home == 1 &&
+           e->retire == PERSONA_RETIRE_NONE && rc == 0) {
+        rc = pthread_cond_timedwait(&m->changed, &m->lock, &until);
+    }
+    if (e && e->retire == PERSONA_RETIRE_NONE) {
+        *entry = *e;
+    }
+    else {
+        e = NULL;
+    }
+    persona_manager_unlock(m);
+    return e ? record_answer(entry) : persona_ops_status("none", NULL);
+}
+
+static json_t *op_visit(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
+                        apr_pool_t *p)
+{
+    (void)m;
+    (void)peer;
+    (void)request;
+    (void)p;
+    return persona_ops_status("ok", NULL);
+}
+
+static json_t *op_sessions(persona_manager_t *m, const persona_ipc_peer_t *peer,
+                           const json_t *request, apr_pool_t *p)
+{
+    const char *user = persona_ops_text(request, "user", PERSONA_USER_MAX);
+    json_t *list = json_array();
+    apr_hash_index_t *hi;
+
+    (void)p;
+    if (!user && !peer->control) {
+        json_decref(list);
+        return bad("sessions needs \"user\"");
+    }
+    wait_for_start(m);
+    persona_manager_lock(m);
+    for (hi = apr_hash_first(NULL, m->sessions); hi; hi = apr_hash_next(hi)) {
+        const persona_entry_t *e = apr_hash_this_val(hi);
+        persona_record_t record;
+
+        if (e->retire == PERSONA_RETIRE_NONE && (!user || !strcmp(e->user, user))) {
+            persona_entry_record(e, &record);
+            json_array_append_new(list, persona_record_to_json(&record));
+        }
+    }
+    persona_manager_unlock(m);
+    return json_pack("{s:s, s:o}", "status", "ok", "sessions", list);
+}
+
+static json_t *op_catalog(persona_manager_t *m, const persona_ipc_peer_t *peer,
+                          const json_t *request, apr_pool_t *p)
+{
+    persona_catalog_t *catalog = persona_manager_catalog(m);
+    json_t *errors = json_array(), *stale = json_array(), *answer;
+    int i;
+
+    (void)peer;
+    (void)request;
+    for (i = 0; i < catalog->errors->nelts; i++) {
+        json_array_append_new(errors, json_string(persona_error_text(
+                                          &APR_ARRAY_IDX(catalog->errors, i, persona_error_t), p)));
+    }
+    for (i = 0; i < catalog->stale->nelts; i++) {
+        json_array_append_new(stale, json_string(APR_ARRAY_IDX(catalog->stale, i, const char *)));
+    }
+    answer = json_pack("{s:s, s:o, s:o, s:o}", "status", "ok", "catalog_json",
+                       persona_catalog_to_json(catalog), "errors", errors, "stale", stale);
+    persona_catalog_release(catalog);
+    return answer;
+}
+
+static json_t *op_status(persona_manager_t *m, const persona_ipc_peer_t *peer,
+                         const json_t *request, apr_pool_t *p)
+{
+    json_t *document =
+        persona_status_document(m, persona_ops_text(request, "user", PERSONA_USER_MAX), p);
+
+    (void)peer;
+    json_object_set_new(document, "status", json_string("ok"));
+    return document;
+}
+
+static const struct {
+    const char *name;
+    op_fn *run;
+} ops[] = {
+    {"find", op_find},       {"assign", op_assign},       {"claim", op_claim},
+    {"demand", op_demand},   {"attach", op_attach},       {"end", op_end},
+    {"condemn", op_condemn}, {"duplicate", op_duplicate}, {"home", op_home},
+    {"wait", op_wait},       {"visit", op_visit},         {"sessions", op_sessions},
+    {"catalog", op_catalog}, {"status", op_status},
+};
+
+json_t *persona_ops_answer(void *manager, const persona_ipc_peer_t *peer, const json_t *request)
+{
+    persona_manager_t *m = manager;
+    const char *op = persona_ops_text(request, "op", 32);
+    json_t *answer = NULL;
+    apr_pool_t *p;
+    size_t i;
+
+    if (!op || apr_pool_create(&p, NULL) != APR_SUCCESS) {
+        return bad("\"op\" is missing");
+    }
+    for (i = 0; !answer && i < sizeof(ops) / sizeof(ops[0]); i++) {
+        if (!strcmp(ops[i].name, op)) {
+            answer = ops[i].run(m, peer, request, p);
+        }
+    }
+    if (!answer && peer->control) {
+        answer = persona_ops_control(m, op, request, p);
+    }
+    if (!answer) {
+        answer = bad("this operation is not known here");
+    }
+    persona_manager_lock(m);
+    json_object_set_new(answer, "catalog", json_string(m->catalog->version));
+    persona_manager_unlock(m);
+    apr_pool_destroy(p);
+    return answer;
+}

@@ -16,6 +16,7 @@
 #include "assign.h"
 #include "hook.h"
 #include "persona/digest.h"
+#include "persona/text.h"
 
 /** The hook's server may come up a little after the stream. */
 #define HOME_PATIENCE   apr_time_from_sec(15)
@@ -112,6 +113,14 @@ static apr_status_t home_reserve(home_t *home, persona_result_t *res, apr_pool_t
     return status;
 }
 
+/** The person's own folder below PersonaHomeURL. */
+static const char *home_url(const char *base, const char *user, apr_pool_t *p)
+{
+    const apr_size_t len = strlen(base);
+
+    return apr_pstrcat(p, base, len && base[len - 1] == '/' ? "" : "/", persona_text_folder(user, p), "/", NULL);
+}
+
 static apr_status_t home_attach(home_t *home, persona_result_t *res, apr_pool_t *p)
 {
     persona_manager_t *m = home->manager;
@@ -133,7 +142,7 @@ static apr_status_t home_attach(home_t *home, persona_result_t *res, apr_pool_t 
     }
     hook_of(m, &home->entry, &hook, p);
     hook.roles = roles_of(home->roles, p);
-    hook.home_url = m->settings->home_url;
+    hook.home_url = home_url(m->settings->home_url, home->entry.user, p);
     hook.home_password = persona_home_password(m, 0, home->entry.session, home->entry.user, p);
     for (;;) {
         if (!*home->entry.hook_address) {

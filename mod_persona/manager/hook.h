@@ -12,7 +12,7 @@
  * the same session: 200 at once; another session: 409) or written back (release), else 4xx/5xx and
  * {"error": sentence}. The home's password is HMAC(site key for purpose "home", S + "\n" + user): the manager
  * says yes to it only while S is assigned to that user. home.url is the folder of this one person: PersonaHomeURL,
- * the user's name percent-encoded, and "/"; the instance makes the folder where it is not there yet.
+ * persona_text_folder(user), and "/".
  */
 #ifndef PERSONA_MANAGER_HOOK_H
 #define PERSONA_MANAGER_HOOK_H

@@ -9,6 +9,7 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
+#include "digest.h"
 #include "text.h"
 
 #define QUOTE_MAX 60
@@ -117,4 +118,16 @@ int persona_text_name_valid(const char *text)
     apr_size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789._-");
 
     return len > 0 && len <= PERSONA_NAME_MAX && text[len] == '\0' && !strchr("._-", text[0]);
+}
+
+const char *persona_text_folder(const char *user, apr_pool_t *p)
+{
+    const apr_size_t len = strspn(user, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@-");
+    char hash[PERSONA_HEX256_LEN];
+
+    if (len && !user[len] && len <= 64 && apr_isalnum(*user)) {
+        return apr_pstrdup(p, user);
+    }
+    persona_sha256(user, strlen(user), hash);
+    return apr_pstrcat(p, "=", hash, NULL);
 }

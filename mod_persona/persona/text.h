@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file text.h
- * @brief Words for messages: quoted values, and the known word that somebody may have meant.
+ * @brief Words for messages and names: quoted values, the known word that somebody may have meant, folders.
  */
 #ifndef PERSONA_TEXT_H
 #define PERSONA_TEXT_H
@@ -17,5 +17,8 @@ const char *persona_text_nearest(const char *text, const char *const *words);
 const char *persona_text_choices(const char *const *words, apr_pool_t *p);
 /** Whether it is a name: [a-z0-9][a-z0-9._-]*, at most PERSONA_NAME_MAX bytes. */
 int persona_text_name_valid(const char *text);
+/** The name of a person's folder, safe as a file's name and in a URL as it stands: `user` where it is at most 64 of
+ * letters, digits and ._@- and begins with a letter or digit; else "=" and its SHA-256. */
+const char *persona_text_folder(const char *user, apr_pool_t *p);
 
 #endif

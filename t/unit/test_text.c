@@ -80,10 +80,31 @@ static void names(void **state)
     assert_true(persona_text_name_valid("0a.b_c-d"));
 }
 
+static void folders(void **state)
+{
+    static const char *const odd[] = {"", ".", "..", ".locks", "a/b", "a b", "=a", "_a", "%61", "\xc3\xa9", "a\n"};
+    char longest[66];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+        const char *folder = persona_text_folder(odd[i], unit_pool);
+
+        if (folder[0] != '=' || strlen(folder) != 65 || strspn(folder + 1, "0123456789abcdef") != 64) {
+            fail_msg("\"%s\" is the folder of \"%s\"", folder, odd[i]);
+        }
+    }
+    memset(longest, 'a', sizeof(longest));
+    longest[65] = '\0';
+    assert_int_equal(*persona_text_folder(longest, unit_pool), '=');
+    longest[64] = '\0';
+    assert_string_equal(persona_text_folder(longest, unit_pool), longest);
+    assert_string_equal(persona_text_folder("Ann.O-1_x@example.org", unit_pool), "Ann.O-1_x@example.org");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {UNIT_TEST(quote), UNIT_TEST(nearest), UNIT_TEST(choices),
-                                       UNIT_TEST(names)};
+                                       UNIT_TEST(names), UNIT_TEST(folders)};
 
     return UNIT_RUN(tests);
 }

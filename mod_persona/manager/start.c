@@ -173,7 +173,7 @@ apr_status_t persona_manager_create(persona_manager_t **manager, const persona_s
     m->sites = apr_pcalloc(p, sizeof(*m->sites) * (apr_size_t)(settings->computes->nelts + 1));
     for (i = 0; status == APR_SUCCESS && i < settings->computes->nelts; i++) {
         if (open_site(m, &m->sites[m->site_count],
-                      APR_ARRAY_IDX(settings->computes, i, const persona_compute_conf_t *),
+                      &APR_ARRAY_IDX(settings->computes, i, persona_compute_conf_t),
                       threads) == APR_SUCCESS) {
             m->site_count++;
         }

@@ -268,24 +268,43 @@ static int local_waiters(persona_stock_t *stock, apr_time_t now)
     return count;
 }
 
+/** Whether this manager plans for the persona now, and the line as it is. 0 in *line: there is none to be seen. */
+static int take_turn(persona_manager_t *m, const persona_t *persona, persona_queue_t *queue, int *line,
+                     apr_pool_t *p)
+{
+    apr_uint64_t limit = (apr_uint64_t)persona->pool.max * 4 + 1024;
+    int created = 0, planner;
+    apr_status_t status;
+
+    *line = 0;
+    if (!persona_manager_index_usable(m)) {
+        return 1;
+    }
+    planner = persona_pool_plan(m->index, persona->id, m->settings->gateway_id, p);
+    status = persona_manager_index(
+        m, persona_pool_queue(m->index, persona->id, planner, limit, queue, &created, p));
+    *line = status == APR_SUCCESS;
+    if (created) {
+        persona_log(PERSONA_LOG_INFO, 0,
+                    "persona %s: a new line was begun; its ready instances are published anew",
+                    persona->id);
+    }
+    /* A refusal by an index that cannot be read either says nothing. */
+    return planner || (status != APR_SUCCESS && status != APR_NOTFOUND);
+}
+
 static void tend_line(persona_manager_t *m, const persona_t *persona, persona_stock_t *stock,
                       apr_pool_t *p)
 {
-    persona_queue_t queue;
     apr_array_header_t *waiters = NULL;
-    int created = 0, waiting, planner = 1, pool_planner;
+    persona_queue_t queue;
+    int line, waiting, planner = take_turn(m, persona, &queue, &line, p);
 
-    if (persona_manager_index_usable(m)) {
-        pool_planner = persona_pool_plan(m->index, persona->id, m->settings->gateway_id, p);
-        planner = pool_planner || !persona_manager_index_usable(m);
-    }
-    if (planner && persona_manager_index_usable(m) &&
-        persona_manager_index(m, persona_pool_queue(m->index, persona->id, 1,
-                                                    (apr_uint64_t)persona->pool.max * 4 + 1024,
-                                                    &queue, &created, p)) == APR_SUCCESS) {
+    if (planner && line) {
         publish(m, persona, &queue, p);
-        if (persona_manager_index(m, persona_pool_waiters(m->index, &queue, persona->id, WAITER_AGE,
-                                                          &waiters, p)) != APR_SUCCESS) {
+        if (persona_manager_index(
+                m, persona_pool_waiters(m->index, &queue, persona->id, WAITER_AGE, &waiters, p))
+            != APR_SUCCESS) {
             waiters = NULL;
         }
     }
@@ -293,15 +312,7 @@ static void tend_line(persona_manager_t *m, const persona_t *persona, persona_st
     waiting = local_waiters(stock, persona_manager_now(m));
     stock->planner = planner;
     stock->waiting = waiters && waiters->nelts > waiting ? waiters->nelts : waiting;
-    if (planner && waiters) {
-        stock->queue = queue;
-    }
     persona_manager_unlock(m);
-    if (created) {
-        persona_log(PERSONA_LOG_INFO, 0,
-                    "persona %s: a new line was begun; its ready instances are published anew",
-                    persona->id);
-    }
 }
 
 /** Ready instances of a persona that is in force nowhere: retired by who may plan for it. */

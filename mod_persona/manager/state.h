@@ -150,7 +150,6 @@ typedef struct persona_stock_t {
     int waiting; /**< people in line */
     int drained;
     apr_time_t surplus_since; /**< 0: none */
-    persona_queue_t queue;
     persona_demand_t demands[PERSONA_DEMANDS_MAX];
     int demand_count;
     apr_interval_time_t boots[PERSONA_BOOTS_KEPT]; /**< ring of the last boot times */

@@ -23,6 +23,7 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 
+#include "check.h"
 #include "manager.h"
 
 #define SETTINGS_MAX (4 * 1024 * 1024)
@@ -186,22 +187,40 @@ static int delay_start(const persona_settings_t *settings, int seconds)
            read(settings->lifeline_fd, &byte, 1) > 0;
 }
 
-static int run(int settings_fd, int delay, pid_t parent)
+/** What the command line asks for. */
+typedef struct arguments_t {
+    int settings_fd, delay, check;
+} arguments_t;
+
+static persona_settings_t *load_settings(int fd, apr_pool_t *p)
 {
-    persona_settings_t *settings;
+    persona_settings_t *settings = NULL;
     const char *error = "it is not JSON";
-    json_t *json;
+    json_t *json = read_settings(fd);
+
+    if (!json || persona_settings_from_json(&settings, json, &error, p) != APR_SUCCESS) {
+        persona_log(PERSONA_LOG_ERR, 0, "the settings that httpd sent cannot be used: %s", error);
+        settings = NULL;
+    }
+    json_decref(json);
+    return settings;
+}
+
+static int run(const arguments_t *arguments, pid_t parent)
+{
+    const persona_settings_t *settings;
     apr_pool_t *p;
 
     if (apr_pool_create(&p, NULL) != APR_SUCCESS) {
         return PERSONA_EXIT_START;
     }
-    json = read_settings(settings_fd);
-    if (!json || persona_settings_from_json(&settings, json, &error, p) != APR_SUCCESS) {
-        persona_log(PERSONA_LOG_ERR, 0, "the settings that httpd sent cannot be used: %s", error);
+    settings = load_settings(arguments->settings_fd, p);
+    if (!settings) {
         return PERSONA_EXIT_SETTINGS;
     }
-    json_decref(json);
+    if (arguments->check) {
+        return persona_manager_check(settings, stderr, p) ? PERSONA_EXIT_PROBLEMS : PERSONA_EXIT_OK;
+    }
     persona_log_set(log_line, NULL, (persona_log_level_e)settings->log_level);
     close_others(settings);
     if (!drop_privileges(settings)) {
@@ -212,36 +231,48 @@ static int run(int settings_fd, int delay, pid_t parent)
     if (getppid() != parent) {
         return PERSONA_EXIT_OK;
     }
-    if (!delay_start(settings, delay)) {
+    if (!delay_start(settings, arguments->delay)) {
         return PERSONA_EXIT_OK;
     }
     return persona_manager_main(settings);
 }
 
-int main(int argc, char **argv)
+/** 0: it cannot be understood. */
+static int read_arguments(int argc, char **argv, arguments_t *arguments)
 {
-    pid_t parent = getppid();
-    int i, fd = -1, delay = 0;
+    int i;
 
-    reset_signals();
-    for (i = 1; i + 1 < argc; i += 2) {
-        if (!strcmp(argv[i], "--settings-fd")) {
-            fd = atoi(argv[i + 1]);
+    for (i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--check")) {
+            arguments->check = 1;
         }
-        else if (!strcmp(argv[i], "--delay")) {
-            delay = atoi(argv[i + 1]);
+        else if (!strcmp(argv[i], "--settings-fd") && i + 1 < argc) {
+            arguments->settings_fd = atoi(argv[++i]);
+        }
+        else if (!strcmp(argv[i], "--delay") && i + 1 < argc) {
+            arguments->delay = atoi(argv[++i]);
         }
         else {
-            break;
+            return 0;
         }
     }
-    if (i != argc || fd < 0) {
-        fprintf(stderr, "usage: personad --settings-fd N [--delay SECONDS]\n"
+    return arguments->settings_fd >= 0;
+}
+
+int main(int argc, char **argv)
+{
+    arguments_t arguments = {-1, 0, 0};
+    pid_t parent = getppid();
+    int status;
+
+    reset_signals();
+    if (!read_arguments(argc, argv, &arguments)) {
+        fprintf(stderr, "usage: personad --settings-fd N [--delay SECONDS | --check]\n"
                         "personad is started by mod_persona, not by hand.\n");
         _exit(PERSONA_EXIT_USAGE);
     }
     apr_initialize();
-    i = run(fd, delay, parent);
+    status = run(&arguments, parent);
     fflush(stderr);
-    _exit(i);
+    _exit(status);
 }

@@ -632,28 +632,37 @@ static const struct {
     {"catalog", op_catalog}, {"status", op_status},
 };
 
+static json_t *dispatch(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
+                        apr_pool_t *p)
+{
+    const char *op = persona_ops_text(request, "op", 32);
+    json_t *answer = NULL;
+    size_t i;
+
+    if (!op) {
+        return bad("\"op\" is missing");
+    }
+    for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+        if (!strcmp(ops[i].name, op)) {
+            return ops[i].run(m, peer, request, p);
+        }
+    }
+    if (peer->control) {
+        answer = persona_ops_control(m, op, request, p);
+    }
+    return answer ? answer : bad("this operation is not known here");
+}
+
 json_t *persona_ops_answer(void *manager, const persona_ipc_peer_t *peer, const json_t *request)
 {
     persona_manager_t *m = manager;
-    const char *op = persona_ops_text(request, "op", 32);
-    json_t *answer = NULL;
+    json_t *answer;
     apr_pool_t *p;
-    size_t i;
 
-    if (!op || apr_pool_create(&p, NULL) != APR_SUCCESS) {
-        return bad("\"op\" is missing");
+    if (apr_pool_create(&p, NULL) != APR_SUCCESS) {
+        return NULL;
     }
-    for (i = 0; !answer && i < sizeof(ops) / sizeof(ops[0]); i++) {
-        if (!strcmp(ops[i].name, op)) {
-            answer = ops[i].run(m, peer, request, p);
-        }
-    }
-    if (!answer && peer->control) {
-        answer = persona_ops_control(m, op, request, p);
-    }
-    if (!answer) {
-        answer = bad("this operation is not known here");
-    }
+    answer = dispatch(m, peer, request, p);
     persona_manager_lock(m);
     json_object_set_new(answer, "catalog", json_string(m->catalog->version));
     persona_manager_unlock(m);

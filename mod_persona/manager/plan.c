@@ -269,8 +269,8 @@ static int local_waiters(persona_stock_t *stock, apr_time_t now)
 }
 
 /** Whether this manager plans for the persona now, and the line as it is. 0 in *line: there is none to be seen. */
-static int take_turn(persona_manager_t *m, const persona_t *persona, persona_queue_t *queue, int *line,
-                     apr_pool_t *p)
+static int take_turn(persona_manager_t *m, const persona_t *persona, persona_queue_t *queue,
+                     int *line, apr_pool_t *p)
 {
     apr_uint64_t limit = (apr_uint64_t)persona->pool.max * 4 + 1024;
     int created = 0, planner;
@@ -302,9 +302,8 @@ static void tend_line(persona_manager_t *m, const persona_t *persona, persona_st
 
     if (planner && line) {
         publish(m, persona, &queue, p);
-        if (persona_manager_index(
-                m, persona_pool_waiters(m->index, &queue, persona->id, WAITER_AGE, &waiters, p))
-            != APR_SUCCESS) {
+        if (persona_manager_index(m, persona_pool_waiters(m->index, &queue, persona->id, WAITER_AGE,
+                                                          &waiters, p)) != APR_SUCCESS) {
             waiters = NULL;
         }
     }

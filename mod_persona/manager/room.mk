@@ -5,6 +5,8 @@ libpersona_manager_la_SOURCES = \
 	mod_persona/manager/assign.h \
 	mod_persona/manager/boot.c \
 	mod_persona/manager/boot.h \
+	mod_persona/manager/check.c \
+	mod_persona/manager/check.h \
 	mod_persona/manager/control.c \
 	mod_persona/manager/crew.c \
 	mod_persona/manager/crew.h \

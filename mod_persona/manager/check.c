@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file check.c
+ * @brief Settings and personas held against the providers, before anything runs.
+ */
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "check.h"
+#include "persona/catalog.h"
+
+static const persona_compute_conf_t *find_compute(const persona_settings_t *settings,
+                                                  const char *name)
+{
+    int i;
+
+    for (i = 0; i < settings->computes->nelts; i++) {
+        const persona_compute_conf_t *conf =
+            &APR_ARRAY_IDX(settings->computes, i, persona_compute_conf_t);
+
+        if (!strcmp(conf->name, name)) {
+            return conf;
+        }
+    }
+    return NULL;
+}
+
+static const char *compute_names(const persona_settings_t *settings, apr_pool_t *p)
+{
+    const char *names = "";
+    int i;
+
+    for (i = 0; i < settings->computes->nelts; i++) {
+        names =
+            apr_pstrcat(p, names, i ? ", " : "",
+                        APR_ARRAY_IDX(settings->computes, i, persona_compute_conf_t).name, NULL);
+    }
+    return *names ? names : "none";
+}
+
+static const char *check_compute(const persona_compute_conf_t *conf, apr_pool_t *p)
+{
+    const persona_compute_provider_t *provider = persona_compute_provider(conf->provider);
+
+    if (!provider) {
+        return apr_psprintf(p, "there is no provider \"%s\"; this build has %s", conf->provider,
+                            persona_compute_names(p));
+    }
+    return provider->check_conf ? provider->check_conf(conf, p) : NULL;
+}
+
+static const char *check_persona(const persona_settings_t *settings, const persona_t *persona,
+                                 apr_pool_t *p)
+{
+    const persona_compute_conf_t *conf = find_compute(settings, persona->environment.compute);
+    const persona_compute_provider_t *provider;
+
+    if (!conf) {
+        return apr_psprintf(p,
+                            "$.execution_environment.compute: there is no PersonaCompute \"%s\"; "
+                            "the configuration has %s",
+                            persona->environment.compute, compute_names(settings, p));
+    }
+    provider = persona_compute_provider(conf->provider);
+    return provider && provider->check_persona ? provider->check_persona(conf, persona, p) : NULL;
+}
+
+int persona_manager_check(const persona_settings_t *settings, FILE *out, apr_pool_t *p)
+{
+    persona_catalog_t *catalog;
+    const char *problem;
+    int i, count = 0;
+
+    for (i = 0; i < settings->computes->nelts; i++) {
+        const persona_compute_conf_t *conf =
+            &APR_ARRAY_IDX(settings->computes, i, persona_compute_conf_t);
+
+        problem = check_compute(conf, p);
+        if (problem) {
+            fprintf(out, "PersonaCompute %s: %s\n", conf->name, problem);
+            count++;
+        }
+    }
+    if (persona_catalog_read(&catalog, settings->directory, NULL) != APR_SUCCESS) {
+        fprintf(out, "%s cannot be read\n", settings->directory);
+        return count + 1;
+    }
+    for (i = 0; i < catalog->errors->nelts; i++) {
+        fprintf(out, "%s\n",
+                persona_error_text(&APR_ARRAY_IDX(catalog->errors, i, persona_error_t), p));
+    }
+    count += catalog->errors->nelts;
+    for (i = 0; i < catalog->personas->nelts; i++) {
+        const persona_t *persona = APR_ARRAY_IDX(catalog->personas, i, const persona_t *);
+
+        problem = check_persona(settings, persona, p);
+        if (problem) {
+            fprintf(out, "%s: %s\n", persona->file, problem);
+            count++;
+        }
+    }
+    persona_catalog_release(catalog);
+    return count;
+}

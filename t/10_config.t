@@ -36,7 +36,8 @@ sub persona
             "stream": {"protocol": "vnc", "port": 5900}}',
         predicted_usage_pattern => '{"timezone": "UTC", "hourly": [' . join(',', ('"low"') x 24) . '], "daily": {}}',
         user_role_affinity => '[]', auto_scale_rules => '[]', pool => '{"min": 0, "max": 1}', %change);
-    return "{\n" . join(",\n", map { "  \"$_\": $member{$_}" } grep { defined $member{$_} } sort keys %member) . "\n}\n";
+    my @defined = grep { defined $member{$_} } sort keys %member;
+    return "{\n" . join(",\n", map { "  \"$_\": $member{$_}" } @defined) . "\n}\n";
 }
 
 # A whole configuration in which single directives are replaced, or dropped (undef).

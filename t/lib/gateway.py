@@ -96,7 +96,7 @@ class Visitor:
             state = self.wait(app)
             if state.get("state") == "ready":
                 return time.monotonic() - began, waited
-            if state.get("state") not in ("wait", "waiting"):
+            if state.get("state") not in ("waiting", "down", "broken"):
                 raise Refused(f"{path}: {json.dumps(state)}")
             waited = True
             if time.monotonic() - began > limit:
@@ -115,6 +115,13 @@ class Visitor:
 
     def end(self, app):
         return self.request("POST", f"{self.base}{app}/.persona/end", {"Accept": "application/json"}, body=b"")
+
+    def status(self):
+        """The status document, for an administrator."""
+        answer = self.request("GET", "/persona-status", {"Accept": "application/json"})
+        if answer.status != 200:
+            raise Refused(f"/persona-status: status {answer.status}: {answer.text()[:300]}")
+        return answer.json()
 
     def stream(self, app, **more):
         return Stream(WebSocket(self, f"{self.base}{app}/.persona/stream", **more))

@@ -17,6 +17,7 @@ site_make()
     chown "$site_manager_user": "$site/state" && chmod 700 "$site/state"
     [ -s "$site/key" ] || (umask 077 && site_random 32 > "$site/key") || return 1
     cat > "$site/httpd.conf" <<CONF
+Define SOURCE $root
 Define SITE $site
 Define PREFIX $prefix
 Define LISTEN $site_address

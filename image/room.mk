@@ -13,6 +13,7 @@ nobase_dist_pkgdata_DATA = \
 	image/guest/desktop/openbox.xml \
 	image/guest/desktop/tint2rc \
 	image/guest/home/config/gtk-3.0/bookmarks \
+	image/guest/home/config/inkscape/preferences.xml \
 	image/guest/home/config/libfm/libfm.conf \
 	image/guest/home/config/libreoffice/4/user/registrymodifications.xcu \
 	image/guest/home/config/pcmanfm/default/desktop-items-0.conf \
@@ -24,3 +25,4 @@ nobase_dist_pkgdata_DATA += \
 	conf/quickstart/default.json \
 	conf/quickstart/desktop.json \
 	conf/quickstart/inkscape.json
+EXTRA_DIST += t/image

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 check_SCRIPTS += \
 	t/check_directives \
+	t/check_keys \
 	t/check_layers \
 	t/check_style \
 	t/check_tests

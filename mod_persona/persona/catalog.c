@@ -194,11 +194,8 @@ static void read_folder(reading_t *reading)
     apr_array_header_t *bad = apr_array_make(reading->scratch, 4, sizeof(const char *));
 
     if (!names || names->nelts == 0) {
-        file_error(
-            reading, reading->dir,
-            names
-                ? "has no persona file; put one into it, such as default.json"
-                : wrong);
+        file_error(reading, reading->dir,
+                   names ? "has no persona file; put one into it, such as default.json" : wrong);
         bad = reading->lastgood ? persona_folder_list(reading->lastgood, &wrong, reading->scratch)
                                 : NULL;
     }
@@ -230,7 +227,10 @@ static int by_place(const void *a, const void *b)
     if (!differ) {
         differ = (x->line > y->line) - (x->line < y->line);
     }
-    return differ ? differ : (x->column > y->column) - (x->column < y->column);
+    if (!differ) {
+        differ = (x->column > y->column) - (x->column < y->column);
+    }
+    return differ ? differ : strcmp(x->message, y->message);
 }
 
 apr_status_t persona_catalog_read(persona_catalog_t **catalog, const char *dir,

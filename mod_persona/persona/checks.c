@@ -58,7 +58,7 @@ const char *persona_check_image(const char *text)
 {
     return is_plain(text, "._-/:@+,") && !has_odd_part(text)
                ? NULL
-               : "must be a relative name of letters, digits and ._-/:@+, without a \"..\" part";
+               : "must be a relative name of letters, digits and any of ._-/:@+, and have no \"..\" part";
 }
 
 const char *persona_check_word(const char *text)

@@ -392,8 +392,7 @@ const persona_key_t persona_keys[] = {
     OBJECT("predicted_usage_pattern", 1, OF(persona_t, usage), usage_keys),
     OTHER("user_role_affinity", 1, OF(persona_t, affinity), read_affinity, affinity_keys,
           "[\"engineer\"]"),
-    OTHER("auto_scale_rules", 1, OF(persona_t, rules), read_rules, rule_keys,
-          "[], or rules as README.md has them"),
+    OTHER("auto_scale_rules", 1, OF(persona_t, rules), read_rules, rule_keys, "[]"),
     OBJECT("pool", 0, OF(persona_t, pool), pool_keys),
     END,
 };

@@ -87,8 +87,9 @@ const persona_t *persona_match(const persona_catalog_t *catalog, const char *app
         }
     }
     if (best) {
-        reason = apr_psprintf(p, "its affinity with the role %s is the highest (%g)",
-                              persona_text_quote(affinity->role, p), affinity->weight);
+        reason = apr_psprintf(p, "its affinity with the role %s is the highest (%s)",
+                              persona_text_quote(affinity->role, p),
+                              persona_text_number(affinity->weight, p));
     }
     else if ((best = open)) {
         reason = "no role of the user has an affinity, and this persona suits anybody";
@@ -97,8 +98,7 @@ const persona_t *persona_match(const persona_catalog_t *catalog, const char *app
         reason = "no persona of the application suits the user, so the default profile serves";
     }
     else {
-        reason =
-            "no persona of the application suits the user, and there is no default.json";
+        reason = "no persona of the application suits the user, and there is no default.json";
     }
     if (why) {
         *why = reason;
@@ -116,7 +116,8 @@ static const char *candidate_line(const persona_t *persona, const apr_array_head
         score = "default profile: for whom nothing else suits";
     }
     else if (affinity) {
-        score = apr_psprintf(p, "affinity %g by role %s, order %d", affinity->weight,
+        score = apr_psprintf(p, "affinity %s by role %s, order %d",
+                             persona_text_number(affinity->weight, p),
                              persona_text_quote(affinity->role, p), persona->order);
     }
     else if (persona->affinity->nelts == 0) {

@@ -59,6 +59,15 @@ static const char *syntax_hint(const json_error_t *error)
     }
 }
 
+static int is_blank(const char *text, apr_size_t len)
+{
+    while (len > 0 && (*text == ' ' || *text == '\t' || *text == '\r' || *text == '\n')) {
+        text++;
+        len--;
+    }
+    return len == 0;
+}
+
 /** The document of a text that is JSON; else that is noted. */
 static json_t *load(persona_reader_t *reader, const char *text, apr_size_t len)
 {
@@ -67,7 +76,7 @@ static json_t *load(persona_reader_t *reader, const char *text, apr_size_t len)
     json_t *json;
     int line, column;
 
-    if (strspn(text, " \t\r\n") >= len) {
+    if (is_blank(text, len)) {
         syntax_error(reader, 0, 0, "the file is empty; it must have one JSON object");
         return NULL;
     }

@@ -6,8 +6,8 @@
  * A value that is wrong is noted and left out, and reading goes on, so that one reading tells all
  * errors.
  */
-#include <math.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <apr_strings.h>
@@ -17,7 +17,8 @@
 #include "text.h"
 
 /** No file has more to tell than somebody would read. */
-#define ERRORS_MAX 200
+#define ERRORS_MAX  200
+#define MESSAGE_MAX 1024
 
 static void error_add(persona_reader_t *reader, int line, int column, const char *path,
                       const char *message)
@@ -53,14 +54,15 @@ int persona_reader_good(const persona_reader_t *reader, const char *path)
 void persona_reader_error(persona_reader_t *reader, const persona_node_t *node, const char *fmt,
                           ...)
 {
+    char message[MESSAGE_MAX];
     va_list ap;
-    const char *message;
 
+    /* Not apr_pvsprintf(): it writes 0.5 as .5. */
     va_start(ap, fmt);
-    message = apr_pvsprintf(reader->p, fmt, ap);
+    vsnprintf(message, sizeof(message), fmt, ap);
     va_end(ap);
     error_add(reader, node ? node->line : 0, node ? node->column : 0,
-              node ? persona_node_path(node, reader->p) : "$", message);
+              node ? persona_node_path(node, reader->p) : "$", apr_pstrdup(reader->p, message));
 }
 
 const char *persona_reader_found(const json_t *json, apr_pool_t *p)
@@ -72,7 +74,7 @@ const char *persona_reader_found(const json_t *json, apr_pool_t *p)
         return apr_psprintf(p, "the number %" APR_INT64_T_FMT,
                             (apr_int64_t)json_integer_value(json));
     case JSON_REAL:
-        return apr_psprintf(p, "the number %g", json_real_value(json));
+        return apr_pstrcat(p, "the number ", persona_text_number(json_real_value(json), p), NULL);
     case JSON_OBJECT:
         return "an object";
     case JSON_ARRAY:
@@ -260,9 +262,13 @@ static void read_bounded(persona_reader_t *reader, const persona_key_t *key, con
         return;
     }
     if (value < key->min || value > key->max) {
-        persona_reader_error(reader, node, "must be from %s to %s, such as %s; found %s",
-                             bound(key, key->min, reader->scratch),
-                             bound(key, key->max, reader->scratch), key->right,
+        const char *top = bound(key, key->max, reader->scratch);
+        const char *range =
+            key->min ? apr_pstrcat(reader->scratch, "from ", bound(key, key->min, reader->scratch),
+                                   " to ", top, NULL)
+                     : apr_pstrcat(reader->scratch, "at most ", top, NULL);
+
+        persona_reader_error(reader, node, "must be %s, such as %s; found %s", range, key->right,
                              persona_reader_found(json, reader->scratch));
         return;
     }

@@ -3,7 +3,7 @@
  * @file text.c
  * @brief Words for messages.
  */
-#include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <apr_lib.h>
@@ -92,8 +92,12 @@ const char *persona_text_nearest(const char *text, const char *const *words)
             continue;
         }
         d = distance(text, len, *words, word_len);
+        /* "monday" is "mon", "app" is not "application_source". */
+        if (word_len >= 3 && len > word_len && strncmp(text, *words, word_len) == 0) {
+            d = 1;
+        }
         /* One slip in three characters is a slip; more is another word. */
-        if (d < best && d <= 1 + (len < word_len ? len : word_len) / 3) {
+        if (d < best && d <= (1 + (len < word_len ? len : word_len)) / 3) {
             best = d;
             nearest = *words;
         }
@@ -113,6 +117,14 @@ const char *persona_text_choices(const char *const *words, apr_pool_t *p)
     return list;
 }
 
+const char *persona_text_number(double number, apr_pool_t *p)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%g", number);
+    return apr_pstrdup(p, text);
+}
+
 int persona_text_name_valid(const char *text)
 {
     apr_size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789._-");
@@ -122,7 +134,8 @@ int persona_text_name_valid(const char *text)
 
 const char *persona_text_folder(const char *user, apr_pool_t *p)
 {
-    const apr_size_t len = strspn(user, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@-");
+    const apr_size_t len =
+        strspn(user, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@-");
     char hash[PERSONA_HEX256_LEN];
 
     if (len && !user[len] && len <= 64 && apr_isalnum(*user)) {

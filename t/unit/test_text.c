@@ -36,6 +36,8 @@ static void nearest(void **state)
         {"metrics", "metric"},
         {"aplication_source", "application_source"},
         {"mni", "min"},
+        {"minimum", "min"},
+        {"app", NULL},
         {"memroy", "memory"},
         {"applicationSource", "application_source"},
         {"0123456789012345678901234567890123456789012345678901234567890", NULL},
@@ -82,14 +84,16 @@ static void names(void **state)
 
 static void folders(void **state)
 {
-    static const char *const odd[] = {"", ".", "..", ".locks", "a/b", "a b", "=a", "_a", "%61", "\xc3\xa9", "a\n"};
+    static const char *const odd[] = {"",   ".",  "..",  ".locks",   "a/b", "a b",
+                                      "=a", "_a", "%61", "\xc3\xa9", "a\n"};
     char longest[66];
 
     (void)state;
     for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
         const char *folder = persona_text_folder(odd[i], unit_pool);
 
-        if (folder[0] != '=' || strlen(folder) != 65 || strspn(folder + 1, "0123456789abcdef") != 64) {
+        if (folder[0] != '=' || strlen(folder) != 65 ||
+            strspn(folder + 1, "0123456789abcdef") != 64) {
             fail_msg("\"%s\" is the folder of \"%s\"", folder, odd[i]);
         }
     }
@@ -98,7 +102,8 @@ static void folders(void **state)
     assert_int_equal(*persona_text_folder(longest, unit_pool), '=');
     longest[64] = '\0';
     assert_string_equal(persona_text_folder(longest, unit_pool), longest);
-    assert_string_equal(persona_text_folder("Ann.O-1_x@example.org", unit_pool), "Ann.O-1_x@example.org");
+    assert_string_equal(persona_text_folder("Ann.O-1_x@example.org", unit_pool),
+                        "Ann.O-1_x@example.org");
 }
 
 int main(void)

@@ -61,7 +61,8 @@ apr_status_t persona_record_from_json(persona_record_t **record, const json_t *j
 typedef enum {
     PERSONA_ASSIGN_YES,      /**< fenced for this session: *record is the session's */
     PERSONA_ASSIGN_NO,       /**< it is another's, or gone, stale, retiring */
-    PERSONA_ASSIGN_UNKNOWN   /**< no answer: it must be asked again about the same instance */
+    PERSONA_ASSIGN_UNKNOWN,  /**< no answer: it must be asked again about the same instance */
+    PERSONA_ASSIGN_SKIP      /**< its compute is known to be down: nobody was asked, the next slot please */
 } persona_assign_e;
 
 /** Ask for the fence. Called at most 3 times for different instances in one claim. */
@@ -96,6 +97,7 @@ void persona_pool_leave(persona_index_t *index, persona_claim_t *claim, apr_pool
 /* ---- planning: by managers ---- */
 
 typedef struct persona_queue_t {
+    const char *persona_id;
     char generation[33];
     apr_uint64_t head, tail;
 } persona_queue_t;

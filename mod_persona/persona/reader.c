@@ -57,6 +57,10 @@ void persona_reader_error(persona_reader_t *reader, const persona_node_t *node, 
     char message[MESSAGE_MAX];
     va_list ap;
 
+    if (reader->count >= ERRORS_MAX) {
+        reader->count++;
+        return;
+    }
     /* Not apr_pvsprintf(): it writes 0.5 as .5. */
     va_start(ap, fmt);
     vsnprintf(message, sizeof(message), fmt, ap);
@@ -378,6 +382,11 @@ static void unknown_key(persona_reader_t *reader, const persona_key_t *keys,
     const char *words[64], *nearest, *hint;
     int n = 0;
 
+    /* Words cost time: a hostile file has ten thousand unknown keys. */
+    if (reader->count >= ERRORS_MAX) {
+        reader->count++;
+        return;
+    }
     for (const persona_key_t *key = keys; key->name && n < 63; key++) {
         words[n++] = key->name;
     }

@@ -35,3 +35,8 @@ libpersona_manager_la_SOURCES = \
 	mod_persona/manager/status.h
 libpersona_manager_la_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS)
 libpersona_manager_la_LIBADD = $(CURL_LIBS) $(APRUTIL_LIBS) $(APR_LIBS) $(JANSSON_LIBS) -lpthread
+
+pkglibexec_PROGRAMS += personad
+personad_SOURCES = mod_persona/manager/main.c
+personad_LDADD = libpersona_manager.la libpersona_pool.la libpersona_compute.la libpersona_forecast.la \
+	libpersona_persona.la -lpthread

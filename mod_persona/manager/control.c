@@ -4,6 +4,7 @@
  * @brief The operations of the control socket: drain, refresh, retire, reload.
  */
 #include <string.h>
+#include <time.h>
 
 #include "ops.h"
 
@@ -126,15 +127,38 @@ static json_t *op_retire(persona_manager_t *m, const json_t *request, apr_pool_t
     return answer;
 }
 
+/** Answers when the folder was read. The tick does that within milliseconds; so long is waited for it. */
 static json_t *op_reload(persona_manager_t *m, const json_t *request, apr_pool_t *p)
 {
+    struct timespec until;
+    persona_catalog_t *catalog;
+    json_t *errors = json_array(), *answer;
+    unsigned before;
+    int i, rc = 0;
+
     (void)request;
-    (void)p;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += 5;
     persona_manager_lock(m);
+    before = m->catalogs_read;
     m->reload = 1;
     persona_manager_unlock(m);
     persona_manager_wake(m);
-    return persona_ops_status("ok", NULL);
+    persona_manager_lock(m);
+    while (m->catalogs_read == before && m->wake_fd >= 0 && rc == 0) {
+        rc = pthread_cond_timedwait(&m->changed, &m->lock, &until);
+    }
+    persona_manager_unlock(m);
+    catalog = persona_manager_catalog(m);
+    for (i = 0; i < catalog->errors->nelts; i++) {
+        json_array_append_new(
+            errors, json_string(persona_error_text(
+                        &APR_ARRAY_IDX(catalog->errors, i, persona_error_t), p)));
+    }
+    answer = json_pack("{s:s, s:i, s:o}", "status", "ok", "personas", catalog->personas->nelts,
+                       "errors", errors);
+    persona_catalog_release(catalog);
+    return answer;
 }
 
 json_t *persona_ops_control(persona_manager_t *m, const char *op, const json_t *request,

@@ -200,6 +200,8 @@ static void refresh_catalog(persona_manager_t *m, apr_pool_t *p)
     persona_manager_lock(m);
     old = m->catalog;
     m->catalog = catalog;
+    m->catalogs_read++;
+    pthread_cond_broadcast(&m->changed);
     persona_manager_unlock(m);
     persona_log(PERSONA_LOG_NOTICE, 0, "%d personas are in force, %d errors (%s)",
                 catalog->personas->nelts, catalog->errors->nelts, m->settings->directory);

@@ -210,7 +210,8 @@ struct persona_manager_t {
         strays; /**< name of a home fence that nobody is known to hold -> stray_t, see reconcile.c */
     persona_catalog_t *catalog;
     apr_uint64_t catalog_stamp;
-    int reload;
+    int reload;              /**< read the catalog at the next tick whatever its stamp */
+    unsigned catalogs_read;
     int drained;
     apr_time_t index_retry; /**< the index failed: leave it alone until then; 0: it answers */
     int index_failed;

@@ -48,6 +48,7 @@ void persona_tool_print(json_t *json);
 
 /* The groups. */
 extern const persona_command_t persona_commands_catalog[];
+extern const persona_command_t persona_commands_control[];
 extern const persona_command_t persona_commands_image[];
 
 #endif

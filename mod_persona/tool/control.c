@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file control.c
+ * @brief personactl status, sessions, drain, refresh, retire, end and reload: asked of the running manager.
+ *
+ * The manager answers root and its own user on its control socket, which lies beside the workers' socket.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <apr_strings.h>
+
+#include "pool/ipc.h"
+#include "tool.h"
+
+#define ANSWER_TIMEOUT apr_time_from_sec(10)
+#define TABLE_COLUMNS  10
+#define CELL_MAX       48
+
+static const char *const places[] = {
+    "/run/apache2/persona.sock.control",
+    "/run/httpd/persona.sock.control",
+    PERSONA_RUNDIR "/apache2/persona.sock.control",
+    PERSONA_RUNDIR "/httpd/persona.sock.control",
+    PERSONA_RUNDIR "/persona.sock.control",
+};
+
+static const char *socket_path(const persona_tool_args_t *args)
+{
+    const char *path = apr_table_get(args->options, "socket");
+
+    if (!path || !*path) {
+        path = getenv("PERSONA_CONTROL");
+    }
+    for (size_t i = 0; !path && i < sizeof(places) / sizeof(places[0]); i++) {
+        if (access(places[i], F_OK) == 0) {
+            path = places[i];
+        }
+    }
+    return path ? path : places[0];
+}
+
+/** The answer, or NULL: then it has been said what is wrong. Gives the request up. */
+static json_t *ask(const persona_tool_args_t *args, json_t *request, apr_pool_t *p)
+{
+    const char *path = socket_path(args);
+    json_t *answer = NULL;
+    persona_ipc_t *ipc;
+    apr_status_t status = persona_ipc_create(&ipc, path, NULL, p);
+    const char *word;
+    char text[120];
+
+    if (status == APR_SUCCESS) {
+        status = persona_ipc_call(ipc, request, &answer, apr_time_now() + ANSWER_TIMEOUT);
+    }
+    json_decref(request);
+    if (status != APR_SUCCESS) {
+        fprintf(stderr,
+                "personactl: no manager answers at %s: %s\n"
+                "Is httpd running, are you root or its PersonaManagerUser, and is --socket the "
+                "PersonaSocket with \".control\" behind it?\n",
+                path, apr_strerror(status, text, sizeof(text)));
+        return NULL;
+    }
+    word = json_string_value(json_object_get(answer, "status"));
+    if (!word || strcmp(word, "ok")) {
+        const char *reason = json_string_value(json_object_get(answer, "reason"));
+
+        fprintf(stderr, "personactl: the manager refuses (%s)%s%s\n", word ? word : "?",
+                reason ? ": " : "", reason ? reason : "");
+        json_decref(answer);
+        return NULL;
+    }
+    return answer;
+}
+
+static const char *text_of(const json_t *json, const char *name)
+{
+    const char *text = json_string_value(json_object_get(json, name));
+
+    return text ? text : "";
+}
+
+static int number_of(const json_t *json, const char *name)
+{
+    return (int)json_integer_value(json_object_get(json, name));
+}
+
+/* ---- tables ---- */
+
+/** Rows of cells, printed with columns as wide as they must be. */
+typedef struct table_t {
+    apr_array_header_t *cells; /**< of const char * */
+    int columns;
+    apr_pool_t *p;
+} table_t;
+
+static table_t table_make(apr_pool_t *p, int columns)
+{
+    table_t table = {apr_array_make(p, 64, sizeof(const char *)), columns, p};
+
+    return table;
+}
+
+/** What came from elsewhere cannot move the cursor. */
+static void cell(table_t *table, const char *text)
+{
+    char *copy = apr_pstrndup(table->p, text, CELL_MAX);
+
+    for (char *c = copy; *c; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+            *c = '?';
+        }
+    }
+    APR_ARRAY_PUSH(table->cells, const char *) = copy;
+}
+
+static void cell_number(table_t *table, int n)
+{
+    cell(table, apr_itoa(table->p, n));
+}
+
+static void table_print(const table_t *table)
+{
+    size_t width[TABLE_COLUMNS] = {0};
+
+    for (int i = 0; i < table->cells->nelts; i++) {
+        size_t len = strlen(APR_ARRAY_IDX(table->cells, i, const char *));
+
+        width[i % table->columns] =
+            len > width[i % table->columns] ? len : width[i % table->columns];
+    }
+    for (int i = 0; i < table->cells->nelts; i++) {
+        int last = i % table->columns == table->columns - 1;
+
+        printf("%-*s%s", last ? 0 : (int)width[i % table->columns],
+               APR_ARRAY_IDX(table->cells, i, const char *), last ? "\n" : "  ");
+    }
+}
+
+static void heads(table_t *table, const char *const *names)
+{
+    for (int i = 0; i < table->columns; i++) {
+        cell(table, names[i]);
+    }
+}
+
+static const char *ago(json_int_t now, json_int_t then, apr_pool_t *p)
+{
+    json_int_t s = (now - then) / APR_USEC_PER_SEC;
+
+    if (!then) {
+        return "-";
+    }
+    if (s < 120) {
+        return apr_psprintf(p, "%ds", (int)s);
+    }
+    return s < 7200 ? apr_psprintf(p, "%dm", (int)(s / 60))
+                    : apr_psprintf(p, "%dh", (int)(s / 3600));
+}
+
+static void print_personas(const json_t *document, apr_pool_t *p)
+{
+    static const char *const names[] = {"PERSONA", "TARGET",   "READY", "CREATING", "ASSIGNED",
+                                        "WAITING", "RETIRING", "BOOT",  "STATE",    "PROBLEM"};
+    table_t table = table_make(p, 10);
+    const json_t *persona;
+    size_t i;
+
+    heads(&table, names);
+    json_array_foreach(json_object_get(document, "personas"), i, persona)
+    {
+        const json_t *boot = json_object_get(persona, "boot");
+
+        cell(&table, text_of(persona, "id"));
+        cell_number(&table, number_of(persona, "target"));
+        cell_number(&table, number_of(persona, "ready"));
+        cell_number(&table, number_of(persona, "creating"));
+        cell_number(&table, number_of(persona, "assigned"));
+        cell_number(&table, number_of(persona, "waiting"));
+        cell_number(&table, number_of(persona, "retiring"));
+        cell(&table, json_is_object(boot)
+                         ? apr_psprintf(p, "%.1fs", json_real_value(json_object_get(boot, "p50")))
+                         : "-");
+        cell(&table, json_is_true(json_object_get(persona, "drained")) ? "drained"
+                                                                       : text_of(persona, "state"));
+        cell(&table, text_of(persona, "problem"));
+    }
+    table_print(&table);
+}
+
+static void print_computes(const json_t *document, apr_pool_t *p)
+{
+    static const char *const names[] = {"COMPUTE",   "PROVIDER", "ADDRESS", "UP",
+                                        "INSTANCES", "BOOTING",  "PROBLEM"};
+    table_t table = table_make(p, 7);
+    const json_t *compute;
+    size_t i;
+
+    heads(&table, names);
+    json_array_foreach(json_object_get(document, "computes"), i, compute)
+    {
+        cell(&table, text_of(compute, "name"));
+        cell(&table, text_of(compute, "provider"));
+        cell(&table, text_of(compute, "address"));
+        cell(&table, json_is_true(json_object_get(compute, "up")) ? "yes" : "no");
+        cell_number(&table, number_of(compute, "instances"));
+        cell(&table, apr_psprintf(p, "%d/%d", number_of(compute, "booting"),
+                                  number_of(compute, "boots_max")));
+        cell(&table, text_of(compute, "problem"));
+    }
+    table_print(&table);
+}
+
+static void print_sessions(const json_t *document, apr_pool_t *p)
+{
+    static const char *const names[] = {"SESSION", "USER", "APP",     "PERSONA", "INSTANCE",
+                                        "HOST",    "AGE",  "STREAMS", "IDLE"};
+    json_int_t now = json_integer_value(json_object_get(document, "now"));
+    table_t table = table_make(p, 9);
+    const json_t *session;
+    size_t i;
+
+    heads(&table, names);
+    json_array_foreach(json_object_get(document, "sessions"), i, session)
+    {
+        cell(&table, apr_pstrndup(p, text_of(session, "session"), 12));
+        cell(&table, text_of(session, "user"));
+        cell(&table, text_of(session, "app"));
+        cell(&table, text_of(session, "persona"));
+        cell(&table, text_of(session, "instance"));
+        cell(&table, text_of(session, "host"));
+        cell(&table, ago(now, json_integer_value(json_object_get(session, "started")), p));
+        cell_number(&table, number_of(session, "streams"));
+        cell(&table, ago(now, json_integer_value(json_object_get(session, "last_input")), p));
+    }
+    table_print(&table);
+}
+
+/* ---- commands ---- */
+
+static int status(const persona_tool_args_t *args, apr_pool_t *p)
+{
+    json_t *document = ask(args, json_pack("{s:s}", "op", "status"), p);
+    const json_t *error;
+    size_t i;
+
+    if (!document) {
+        return PERSONA_TOOL_PROBLEMS;
+    }
+    if (args->json) {
+        persona_tool_print(document);
+        return PERSONA_TOOL_OK;
+    }
+    printf("manager %s, up %s, index %s\n\n", text_of(document, "version"),
+           ago(json_integer_value(json_object_get(document, "now")),
+               json_integer_value(json_object_get(document, "started")), p),
+           text_of(document, "index"));
+    print_personas(document, p);
+    putchar('\n');
+    print_computes(document, p);
+    printf("\n%d sessions\n", (int)json_array_size(json_object_get(document, "sessions")));
+    json_array_foreach(json_object_get(document, "errors"), i, error)
+    {
+        printf("%s%s\n", i ? "" : "\n", json_string_value(error));
+    }
+    json_decref(document);
+    return PERSONA_TOOL_OK;
+}
+
+static int sessions(const persona_tool_args_t *args, apr_pool_t *p)
+{
+    json_t *document = ask(args, json_pack("{s:s}", "op", "status"), p);
+
+    if (!document) {
+        return PERSONA_TOOL_PROBLEMS;
+    }
+    if (args->json) {
+        persona_tool_print(json_incref(json_object_get(document, "sessions")));
+    }
+    else {
+        print_sessions(document, p);
+    }
+    json_decref(document);
+    return PERSONA_TOOL_OK;
+}
+
+/** Ask, and print the answer's number `count` with its words, or the answer. */
+static int ask_and_tell(const persona_tool_args_t *args, json_t *request, const char *count,
+                        const char *words, apr_pool_t *p)
+{
+    json_t *answer = ask(args, request, p);
+
+    if (!answer) {
+        return PERSONA_TOOL_PROBLEMS;
+    }
+    if (args->json) {
+        persona_tool_print(answer);
+        return PERSONA_TOOL_OK;
+    }
+    if (count) {
+        printf("%d %s\n", number_of(answer, count), words);
+    }
+    json_decref(answer);
+    return PERSONA_TOOL_OK;
+}
+
+static int has(const persona_tool_args_t *args, const char *option)
+{
+    return apr_table_get(args->options, option) != NULL;
+}
+
+static int drain(const persona_tool_args_t *args, apr_pool_t *p)
+{
+    const char *persona = args->words->nelts ? APR_ARRAY_IDX(args->words, 0, const char *) : NULL;
+    const char *compute = apr_table_get(args->options, "compute");
+    json_t *request;
+
+    if ((persona != NULL) + (compute != NULL) + has(args, "all") != 1) {
+        return persona_tool_usage("drain needs one of a PERSONA, --compute NAME, and --all");
+    }
+    request = json_pack("{s:s, s:s*, s:s*, s:b, s:b, s:b}", "op", "drain", "persona", persona,
+                        "compute", compute, "all", has(args, "all"), "off", has(args, "off"),
+                        "sessions", has(args, "sessions"));
+    return ask_and_tell(args, request, "retired", "instances are being retired", p);
+}
+
+static int refresh(const persona_tool_args_t *args, apr_pool_t *p)
+{
+    return ask_and_tell(args,
+                        json_pack("{s:s, s:s}", "op", "refresh", "persona",
+                                  APR_ARRAY_IDX(args->words, 0, const char *)),
+                        "refreshed", "instances are being replaced", p);
+}
+
+static int retire(const persona_tool_args_t *args, apr_pool_t *p)
+{
+    return ask_and_tell(args,
+                        json_pack("{s:s, s:s, s:b}", "op", "retire", "instance",
+                                  APR_ARRAY_IDX(args->words, 0, const char *), "force",
+                                  has(args, "force")),
+                        NULL, NULL, p);
+}
+
+/** The whole session id from what `sessions` shows of it; NULL, and said: none or several. */
+static const char *whole_session(const persona_tool_args_t *args, const char *start, apr_pool_t *p)
+{
+    json_t *document = ask(args, json_pack("{s:s}", "op", "status"), p);
+    const char *found = NULL;
+    const json_t *session;
+    int count = 0;
+    size_t i;
+
+    if (!document) {
+        return NULL;
+    }
+    json_array_foreach(json_object_get(document, "sessions"), i, session)
+    {
+        if (!strncmp(text_of(session, "session"), start, strlen(start))) {
+            found = apr_pstrdup(p, text_of(session, "session"));
+            count++;
+        }
+    }
+    json_decref(document);
+    if (count != 1) {
+        fprintf(stderr,
+                "personactl: %s sessions begin with \"%s\"; \"personactl sessions\" lists them\n",
+                count ? "several" : "no", start);
+        return NULL;
+    }
+    return found;
+}
+
+static int end(const persona_tool_args_t *args, apr_pool_t *p)
+{
+    const char *session = whole_session(args, APR_ARRAY_IDX(args->words, 0, const char *), p);
+
+    if (!session) {
+        return PERSONA_TOOL_PROBLEMS;
+    }
+    return ask_and_tell(args,
+                        json_pack("{s:s, s:s, s:s*}", "op", "end", "session", session, "reason",
+                                  apr_table_get(args->options, "reason")),
+                        NULL, NULL, p);
+}
+
+static int reload(const persona_tool_args_t *args, apr_pool_t *p)
+{
+    json_t *answer = ask(args, json_pack("{s:s}", "op", "reload"), p);
+    const json_t *error;
+    int problems;
+    size_t i;
+
+    if (!answer) {
+        return PERSONA_TOOL_PROBLEMS;
+    }
+    problems = (int)json_array_size(json_object_get(answer, "errors"));
+    if (args->json) {
+        persona_tool_print(answer);
+        return problems ? PERSONA_TOOL_PROBLEMS : PERSONA_TOOL_OK;
+    }
+    json_array_foreach(json_object_get(answer, "errors"), i, error)
+    {
+        fprintf(stderr, "%s\n", json_string_value(error));
+    }
+    printf("%d personas are in force\n", number_of(answer, "personas"));
+    json_decref(answer);
+    return problems ? PERSONA_TOOL_PROBLEMS : PERSONA_TOOL_OK;
+}
+
+#define SOCKET_OPTION                                                                              \
+    {                                                                                              \
+        "socket", 's', 1,                                                                          \
+            "the manager's control socket: PersonaSocket with \".control\" behind it"              \
+    }
+#define END_OF_OPTIONS                                                                             \
+    {                                                                                              \
+        NULL, 0, 0, NULL                                                                           \
+    }
+
+static const apr_getopt_option_t plain_options[] = {SOCKET_OPTION, PERSONA_TOOL_JSON,
+                                                    END_OF_OPTIONS};
+static const apr_getopt_option_t drain_options[] = {
+    SOCKET_OPTION,
+    {"compute", 'c', 1, "drain this PersonaCompute: nothing more is made there"},
+    {"all", 'a', 0, "drain everything, sessions too"},
+    {"sessions", 'S', 0, "end the sessions too"},
+    {"off", 'o', 0, "end the drain: the pools are filled again"},
+    PERSONA_TOOL_JSON,
+    END_OF_OPTIONS};
+static const apr_getopt_option_t retire_options[] = {
+    SOCKET_OPTION,
+    {"force", 'f', 0, "also when a session has it: that session ends"},
+    PERSONA_TOOL_JSON,
+    END_OF_OPTIONS};
+static const apr_getopt_option_t end_options[] = {
+    SOCKET_OPTION, {"reason", 'r', 1, "what its user is told"}, PERSONA_TOOL_JSON, END_OF_OPTIONS};
+
+const persona_command_t persona_commands_control[] = {
+    {"status", "", "Show the pools, computes and problems of the running manager.", NULL, 0, 0, plain_options,
+     0, status},
+    {"sessions", "", "Show who has which instance.", NULL, 0, 0, plain_options, 0, sessions},
+    {"drain", "[PERSONA]", "Empty a pool, a compute, or everything.",
+     "The pool stays empty until \"drain --off\" or the manager's next start. Sessions go on, unless --sessions\n"
+     "or --all is given. To take everything down: personactl drain --all, wait until status shows nothing, then\n"
+     "stop httpd.",
+     0, 1, drain_options, 0, drain},
+    {"refresh", "PERSONA", "Replace all unassigned instances of a persona, a few at a time.", NULL,
+     1, 1, plain_options, 0, refresh},
+    {"retire", "INSTANCE", "Retire one instance.", NULL, 1, 1, retire_options, 0, retire},
+    {"end", "SESSION", "End one session; the first characters of its id are enough.", NULL, 1, 1,
+     end_options, 0, end},
+    {"reload", "", "Read the persona folder again, now.", NULL, 0, 0, plain_options, 0, reload},
+    {NULL, NULL, NULL, NULL, 0, 0, NULL, 0, NULL}};

@@ -267,8 +267,8 @@ static int known(persona_manager_t *m, const persona_ask_t *ask, persona_site_t 
                  persona_assign_e *outcome, persona_entry_t *entry, char reason[PERSONA_REASON_MAX])
 {
     persona_entry_t *e = persona_entry_of_session(m, ask->session);
+    int asked;
 
-    *outcome = PERSONA_ASSIGN_NO;
     if (e && e->retire == PERSONA_RETIRE_NONE) {
         if (e->read_at + PERSONA_LEASE <= persona_manager_now(m)) {
             /* Its provider was not read for a minute: only a new reading can tell of a new lease. */
@@ -282,6 +282,9 @@ static int known(persona_manager_t *m, const persona_ask_t *ask, persona_site_t 
         return 1;
     }
     e = persona_entry_find(m, ask->instance);
+    /* A session that was told "unknown" about this instance needs an answer about it, not the next slot. */
+    asked = e && !strcmp(e->unsure, ask->session);
+    *outcome = asked ? PERSONA_ASSIGN_NO : PERSONA_ASSIGN_SKIP;
     if (e && e->retire != PERSONA_RETIRE_NONE) {
         apr_cpystrn(reason, "it is being retired", PERSONA_REASON_MAX);
         return 1;
@@ -291,9 +294,7 @@ static int known(persona_manager_t *m, const persona_ask_t *ask, persona_site_t 
         return 1;
     }
     if (!persona_site_usable(site)) {
-        if (e && !strcmp(e->unsure, ask->session)) {
-            *outcome = PERSONA_ASSIGN_UNKNOWN;
-        }
+        *outcome = asked ? PERSONA_ASSIGN_UNKNOWN : PERSONA_ASSIGN_SKIP;
         apr_snprintf(reason, PERSONA_REASON_MAX, "compute %s does not answer", site->conf->name);
         return 1;
     }

@@ -18,8 +18,8 @@ typedef struct persona_ask_t {
 } persona_ask_t;
 
 /** Take the fence for the session, look at the instance, say yes or no. YES: *entry is a copy of the entry that
- * holds the session, which may be on another instance than was asked for (one session, one instance). NO
- * and UNKNOWN: `reason` says why. Blocks until `deadline` at most; a provider call that is not over by then
+ * holds the session, which may be on another instance than was asked for (one session, one instance). NO,
+ * SKIP and UNKNOWN: `reason` says why. Blocks until `deadline` at most; a provider call that is not over by then
  * goes on, and the same question finds its result. Without the lock. */
 persona_assign_e persona_assign(persona_manager_t *m, const persona_ask_t *ask, apr_time_t deadline,
                                 persona_entry_t *entry, char reason[PERSONA_REASON_MAX],

@@ -199,11 +199,17 @@ static const char *read_ask(const json_t *request, persona_ask_t *ask)
 static json_t *assign_answer(persona_assign_e outcome, const persona_entry_t *entry,
                              const char *reason)
 {
+    json_t *answer;
+
     switch (outcome) {
     case PERSONA_ASSIGN_YES:
         return record_answer(entry);
     case PERSONA_ASSIGN_NO:
         return persona_ops_status("no", reason);
+    case PERSONA_ASSIGN_SKIP:
+        answer = persona_ops_status("no", reason);
+        json_object_set_new(answer, "asked", json_false());
+        return answer;
     default:
         return persona_ops_status("unknown", reason);
     }

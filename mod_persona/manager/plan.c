@@ -207,7 +207,7 @@ static int to_publish(persona_entry_t *e, const persona_t *persona, const person
     if (strcmp(e->generation, queue->generation)) {
         return 1;
     }
-    if (e->slot >= queue->head) {
+    if (!persona_pool_drawn(queue, e->slot)) {
         e->passed = 0;
         return 0;
     }

@@ -16,7 +16,8 @@
  * Operations of the worker socket (members beside "op"; [x] may be absent):
  *   find     session | user, app        -> record | status "none", [ended: reason]
  *   assign   instance, compute, persona, session, user, roles, app, ticket, arrived, cold
- *                                       -> status "ok" + record | "no" + reason | "unknown"
+ *                                       -> status "ok" + record | "no" + reason | "unknown"; "no" with "asked": false:
+ *                                          no provider was called (PERSONA_ASSIGN_SKIP)
  *   claim    persona, session, user, roles, app, arrived      (the index does not answer)
  *                                       -> status "ok" + record | "wait" + progress
  *   demand   persona, session           -> status "ok" + progress: somebody waits; boot at once

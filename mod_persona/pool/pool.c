@@ -453,6 +453,11 @@ apr_status_t persona_pool_queue(persona_index_t *index, const char *persona_id, 
     return read_queue(index, persona_id, queue, p);
 }
 
+int persona_pool_drawn(const persona_queue_t *queue, apr_uint64_t slot)
+{
+    return slot <= queue->head;
+}
+
 apr_status_t persona_pool_publish(persona_index_t *index, const persona_queue_t *queue,
                                   const persona_record_t *instance, apr_uint64_t *slot, apr_pool_t *p)
 {

@@ -108,6 +108,8 @@ int persona_pool_plan(persona_index_t *index, const char *persona_id, const char
  * to it, or where |head - tail| is above `limit`; *created tells, then everything must be published again. */
 apr_status_t persona_pool_queue(persona_index_t *index, const char *persona_id, int create, apr_uint64_t limit,
                                 persona_queue_t *queue, int *created, apr_pool_t *p);
+/** Whether the ticket of this slot has been drawn, going by the counters in `queue`. */
+int persona_pool_drawn(const persona_queue_t *queue, apr_uint64_t slot);
 /** Give the instance a slot; *slot is its number. Passes over slots that `skipped` or `left` have taken. */
 apr_status_t persona_pool_publish(persona_index_t *index, const persona_queue_t *queue,
                                   const persona_record_t *instance, apr_uint64_t *slot, apr_pool_t *p);

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Assign and the life of a session: who gets what, what a lost answer does, what a restart brings back. */
+#include <string.h>
+
+#include <apr_general.h>
+#include <apr_strings.h>
+
+#include "manager_site.h"
+
+static const char *uuid(int n)
+{
+    return apr_pstrdup(unit_pool, fake_nth(n)->uuid);
+}
+
+static persona_manager_t *with_pool(int ready)
+{
+    persona_manager_t *m;
+
+    site_persona("one", ready, 10, "image");
+    m = site_manager(0);
+    site_settle(m);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_READY), ready);
+    return m;
+}
+
+static void one_winner(void **state)
+{
+    persona_manager_t *m = with_pool(2), *other = site_manager(0);
+    const char *a = uuid(0);
+
+    (void)state;
+    site_round(other);
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    assert_string_equal(site_assign(m, a, 2), "no");
+    assert_string_equal(site_assign(other, a, 3), "no");
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    assert_string_equal(site_found(m, 1), a);
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_ASSIGNED);
+    assert_string_equal(fake_find(a)->user, "user1");
+}
+
+static void one_session_has_one_instance(void **state)
+{
+    persona_manager_t *m = with_pool(2);
+    const char *a = uuid(0), *b = uuid(1);
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    assert_string_equal(site_assign(m, b, 1), "ok");
+    assert_string_equal(site_found(m, 1), a);
+    assert_null(fake_token(b));
+}
+
+static void the_lease_counts_from_the_reading(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+    json_t *answer;
+    apr_time_t read_at = site_now, expires;
+
+    (void)state;
+    answer = site_ask(m, "{'op': 'assign', 'instance': '%s', 'compute': 'lab', 'persona': 'one', 'session': '%s', "
+                         "'user': 'u', 'app': 'app'}", a, site_session(1));
+    expires = json_integer_value(json_object_get(json_object_get(answer, "record"), "expires"));
+    json_decref(answer);
+    assert_true(expires == read_at + PERSONA_LEASE);
+
+    /* While the compute does not answer the lease is not renewed, and in the end not given. */
+    fake.fail[FAKE_LIST] = APR_TIMEUP;
+    site_pass(m, 10);
+    answer = site_ask(m, "{'op': 'find', 'session': '%s'}", site_session(1));
+    assert_true(json_integer_value(json_object_get(json_object_get(answer, "record"), "expires")) == expires);
+    json_decref(answer);
+    site_pass(m, 60);
+    assert_string_equal(site_assign(m, a, 1), "unknown");
+}
+
+static void a_lost_answer_is_asked_again(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+
+    (void)state;
+    fake.fail[FAKE_FENCE] = APR_TIMEUP;
+    fake.fail_times[FAKE_FENCE] = 1;
+    fake.fail_after = 1;
+    assert_string_equal(site_assign(m, a, 1), "unknown");
+    assert_non_null(fake_token(a));
+    assert_string_equal(site_assign(m, a, 2), "no");
+    assert_string_equal(site_assign(m, a, 1), "ok");
+}
+
+static void an_unfit_instance_is_refused_and_never_given_back(void **state)
+{
+    persona_manager_t *m = with_pool(2);
+    const char *a = uuid(0), *b = uuid(1);
+
+    (void)state;
+    apr_cpystrn(fake_find(a)->fingerprint, "stale", 20);
+    fake_find(b)->running = 0;
+    assert_string_equal(site_assign(m, a, 1), "no");
+    assert_string_equal(site_assign(m, b, 2), "no");
+    assert_string_equal(site_assign(m, a, 3), "no");
+    site_pass(m, 5);
+    assert_null(fake_find(a));
+    assert_null(fake_find(b));
+}
+
+static void slow_metadata_does_not_fail_a_claim(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+
+    (void)state;
+    fake.fail[FAKE_MARK] = APR_TIMEUP;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_READY);
+    site_pass(m, 3);
+    fake.fail[FAKE_MARK] = APR_SUCCESS;
+    site_pass(m, 3);
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_ASSIGNED);
+    assert_string_equal(fake_find(a)->session, site_session(1));
+}
+
+static void a_restart_has_the_session_again(void **state)
+{
+    persona_manager_t *m = with_pool(2);
+    const char *a = uuid(0);
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    m = site_manager(0);
+    site_round(m);
+    assert_string_equal(site_found(m, 1), a);
+    assert_string_equal(site_found(m, 2), "none");
+    site_settle(m);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_ASSIGNED), 1);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_READY), 2);
+}
+
+static void a_restart_before_the_metadata_has_the_session_too(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+
+    (void)state;
+    fake.fail[FAKE_MARK] = APR_TIMEUP;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    fake.fail[FAKE_MARK] = APR_SUCCESS;
+    m = site_manager(0);
+    site_round(m);
+    assert_string_equal(site_found(m, 2), "none");
+    assert_string_equal(site_found(m, 1), a);
+    site_pass(m, 3);
+    assert_string_equal(fake_find(a)->session, site_session(1));
+    site_pass(m, 200);
+    assert_non_null(fake_find(a));
+}
+
+static void a_fence_that_nobody_can_name_is_retired_in_time(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+
+    (void)state;
+    fake.fail[FAKE_MARK] = APR_TIMEUP;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    fake.fail[FAKE_MARK] = APR_SUCCESS;
+    m = site_manager(0);
+    site_pass(m, 115);
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_READY);
+    site_pass(m, 15);
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_RETIRING);
+    site_pass(m, 70);
+    assert_null(fake_find(a));
+    assert_null(fake_token(a));
+}
+
+static void the_record_comes_back_after_a_flush(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+    persona_record_t *record;
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    assert_int_equal(persona_session_get(m->index, site_session(1), &record, unit_pool), APR_NOTFOUND);
+    site_pass(m, 8);
+    assert_int_equal(persona_session_get(m->index, site_session(1), &record, unit_pool), APR_SUCCESS);
+    assert_string_equal(record->instance, a);
+    assert_true(record->expires <= site_now + PERSONA_LEASE);
+    assert_true(record->expires > site_now + SECONDS(45));
+}
+
+static void nobody_attached(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    site_pass(m, 115);
+    assert_string_equal(site_found(m, 1), a);
+    site_pass(m, 10);
+    assert_string_equal(site_found(m, 1), "none");
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_RETIRING);
+}
+
+static const char *attach(persona_manager_t *m, const char *instance, int session, int streams, apr_time_t input)
+{
+    return site_status_of(site_ask(m, "{'op': 'attach', 'session': '%s', 'instance': '%s', 'streams': %d, "
+                                      "'last_input': %" APR_TIME_T_FMT "}", site_session(session), instance, streams,
+                                   input));
+}
+
+static void limits_are_enforced_in_words(void **state)
+{
+    persona_manager_t *m = with_pool(3);
+    const char *a = uuid(0), *b = uuid(1), *c = uuid(2);
+    int minute;
+    json_t *answer;
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok"); /* leaves after 10 s */
+    assert_string_equal(site_assign(m, b, 2), "ok"); /* stays and touches nothing */
+    assert_string_equal(site_assign(m, c, 3), "ok"); /* works all day */
+    assert_string_equal(attach(m, a, 1, 1, site_now), "ok");
+    assert_string_equal(attach(m, a, 1, 0, site_now), "ok");
+    for (minute = 0; minute < 119; minute++) {
+        for (int k = 0; k < 6; k++) {
+            attach(m, b, 2, 1, 0);
+            attach(m, c, 3, 2, site_now);
+            site_now += SECONDS(8);
+            site_round(m);
+            site_now += SECONDS(1);
+        }
+        if (minute == 14) {
+            assert_string_equal(site_found(m, 1), a);
+        }
+        if (minute == 17) {
+            assert_string_equal(site_found(m, 1), "none");
+            answer = site_ask(m, "{'op': 'find', 'session': '%s'}", site_session(1));
+            assert_string_equal(json_string_value(json_object_get(answer, "ended")),
+                                "no browser was connected to it for 15 minutes");
+            json_decref(answer);
+            assert_string_equal(site_found(m, 2), b);
+        }
+        if (minute == 35) {
+            assert_string_equal(site_found(m, 2), "none");
+        }
+    }
+    assert_string_equal(site_found(m, 3), c);
+    for (int k = 0; k < 20; k++) {
+        attach(m, c, 3, 2, site_now);
+        site_now += SECONDS(8);
+        site_round(m);
+    }
+    assert_string_equal(site_found(m, 3), "none");
+    answer = site_ask(m, "{'op': 'attach', 'session': '%s', 'instance': '%s', 'streams': 1}", site_session(3), c);
+    assert_string_equal(json_string_value(json_object_get(answer, "status")), "none");
+    assert_string_equal(json_string_value(json_object_get(answer, "ended")),
+                        "the session lasted 2 hours, the longest that is allowed");
+    json_decref(answer);
+}
+
+static void another_managers_streams_count(void **state)
+{
+    persona_manager_t *m = with_pool(1), *other = site_manager(0);
+    const char *a = uuid(0);
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    for (int k = 0; k < 200; k++) {
+        attach(m, a, 1, 1, site_now);
+        site_now += SECONDS(8);
+        site_round(m);
+        site_round(other);
+    }
+    assert_string_equal(site_found(m, 1), a);
+    /* Its manager dies; nobody is connected any more, and the other one ends the session. */
+    for (int k = 0; k < 100; k++) {
+        site_now += SECONDS(10);
+        site_round(other);
+    }
+    assert_string_equal(site_found(other, 1), "none");
+}
+
+static void two_instances_of_one_session(void **state)
+{
+    persona_manager_t *m = with_pool(2), *other = site_manager(0);
+    const char *a = uuid(0), *b = uuid(1);
+
+    (void)state;
+    site_round(other);
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    assert_string_equal(site_assign(other, b, 1), "ok");
+    site_pass(m, 3);
+    site_pass(other, 3);
+    site_pass(m, 70);
+    site_pass(other, 70);
+    assert_int_equal((fake_find(a) != NULL) + (fake_find(b) != NULL), 1);
+    assert_string_equal(site_found(m, 1), site_found(other, 1));
+}
+
+static void duplicate_retires_only_the_other_one(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    site_pass(m, 3);
+    site_status_of(site_ask(m, "{'op': 'duplicate', 'session': '%s', 'instance': '%s'}", site_session(1), a));
+    site_pass(m, 3);
+    assert_string_equal(site_found(m, 1), a);
+}
+
+static void claims_without_the_index(void **state)
+{
+    persona_manager_t *m = with_pool(2);
+    const char *first, *second;
+    json_t *answer;
+    const char *claim = "{'op': 'claim', 'persona': 'one', 'session': '%s', 'user': 'u', 'app': 'app'}";
+
+    (void)state;
+    site.index_down = 1;
+    site_pass(m, 3);
+    assert_string_equal(site_status_of(site_ask(m, claim, site_session(1))), "ok");
+    assert_string_equal(site_status_of(site_ask(m, claim, site_session(2))), "ok");
+    first = site_found(m, 1);
+    second = site_found(m, 2);
+    assert_string_not_equal(first, second);
+    assert_string_equal(site_status_of(site_ask(m, claim, site_session(1))), "ok");
+    assert_string_equal(site_found(m, 1), first);
+    answer = site_ask(m, claim, site_session(3));
+    assert_string_equal(json_string_value(json_object_get(answer, "status")), "wait");
+    assert_true(json_is_object(json_object_get(answer, "progress")));
+    json_decref(answer);
+    site_settle(m);
+    assert_string_equal(site_status_of(site_ask(m, claim, site_session(3))), "ok");
+}
+
+static void a_dead_compute_is_not_asked(void **state)
+{
+    persona_manager_t *m = with_pool(3);
+    const char *a = uuid(0), *b = uuid(1);
+    int calls;
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    for (int op = 0; op < FAKE_OPS; op++) {
+        fake.fail[op] = APR_TIMEUP;
+    }
+    site_round(m);
+    calls = fake.calls[FAKE_FENCE];
+    assert_string_equal(site_assign(m, b, 2), "no");
+    assert_int_equal(fake.calls[FAKE_FENCE], calls);
+    assert_string_equal(site_found(m, 1), a);
+    for (int op = 0; op < FAKE_OPS; op++) {
+        fake.fail[op] = APR_SUCCESS;
+    }
+    site_pass(m, 40);
+    assert_string_equal(site_assign(m, b, 2), "ok");
+    assert_string_equal(site_found(m, 1), a);
+}
+
+static void a_swept_fence_is_set_again(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    site_pass(m, 2);
+    memset(fake.fences, 0, sizeof(fake.fences));
+    site_pass(m, 3);
+    assert_string_equal(fake_token(a), persona_fence_token(site_session(1), a, unit_pool));
+    assert_string_equal(site_found(m, 1), a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SITE_TEST(one_winner),
+        SITE_TEST(one_session_has_one_instance),
+        SITE_TEST(the_lease_counts_from_the_reading),
+        SITE_TEST(a_lost_answer_is_asked_again),
+        SITE_TEST(an_unfit_instance_is_refused_and_never_given_back),
+        SITE_TEST(slow_metadata_does_not_fail_a_claim),
+        SITE_TEST(a_restart_has_the_session_again),
+        SITE_TEST(a_restart_before_the_metadata_has_the_session_too),
+        SITE_TEST(a_fence_that_nobody_can_name_is_retired_in_time),
+        SITE_TEST(the_record_comes_back_after_a_flush),
+        SITE_TEST(nobody_attached),
+        SITE_TEST(limits_are_enforced_in_words),
+        SITE_TEST(another_managers_streams_count),
+        SITE_TEST(two_instances_of_one_session),
+        SITE_TEST(duplicate_retires_only_the_other_one),
+        SITE_TEST(claims_without_the_index),
+        SITE_TEST(a_dead_compute_is_not_asked),
+        SITE_TEST(a_swept_fence_is_set_again),
+    };
+
+    return apr_initialize() == APR_SUCCESS ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
+}

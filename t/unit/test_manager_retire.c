@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Retirement: the order, the hands that are kept off, and a crash after every step. */
+#include <string.h>
+
+#include <apr_general.h>
+#include <apr_strings.h>
+
+#include "manager_site.h"
+
+static const char *uuid(int n)
+{
+    return apr_pstrdup(unit_pool, fake_nth(n)->uuid);
+}
+
+static persona_manager_t *with_pool(int ready)
+{
+    persona_manager_t *m;
+
+    site_persona("one", ready, 10, "image");
+    m = site_manager(0);
+    site_settle(m);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_READY), ready);
+    return m;
+}
+
+static void end(persona_manager_t *m, int session)
+{
+    assert_string_equal(site_status_of(site_ask(m, "{'op': 'end', 'session': '%s', 'user': 'user%d'}",
+                                                site_session(session), session)), "ok");
+}
+
+static void a_session_is_retired_in_order(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+    persona_record_t *record;
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    site_pass(m, 8);
+    site_persona("one", 0, 10, "image");
+    fake.trace[0] = '\0';
+    end(m, 1);
+    assert_string_equal(site_found(m, 1), "none");
+    site_pass(m, 2);
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_RETIRING);
+    assert_int_equal(persona_session_get(m->index, site_session(1), &record, unit_pool), APR_NOTFOUND);
+    site_pass(m, 55);
+    assert_non_null(fake_find(a)); /* a worker may still hold the lease */
+    site_pass(m, 10);
+    assert_null(fake_find(a));
+    assert_null(fake_token(a));
+    assert_non_null(strstr(fake.trace, "F"));
+    assert_true(strchr(fake.trace, 'M') < strchr(fake.trace, 'D'));
+    assert_true(strchr(fake.trace, 'D') < strchr(fake.trace, 'U'));
+    assert_int_equal(fake.unfenced_alive, 0);
+    assert_int_equal(fake.destroyed_fenced, 0);
+}
+
+static void only_its_user_ends_a_session(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+
+    (void)state;
+    assert_string_equal(site_assign(m, uuid(0), 1), "ok");
+    assert_string_equal(site_status_of(site_ask(m, "{'op': 'end', 'session': '%s', 'user': 'mallory'}",
+                                                site_session(1))), "none");
+    assert_string_equal(site_status_of(site_ask(m, "{'op': 'end', 'session': '%s'}", site_session(1))), "bad");
+    assert_string_not_equal(site_found(m, 1), "none");
+}
+
+static void trim_keeps_its_hands_off_an_assigned_one(void **state)
+{
+    persona_manager_t *m = with_pool(2), *other = site_manager(0);
+    const char *a = uuid(0), *b = uuid(1);
+    apr_pool_t *p = unit_pool;
+
+    (void)state;
+    site_round(other);
+    assert_string_equal(site_assign(other, a, 1), "ok");
+    assert_string_equal(site_assign(other, b, 2), "ok");
+    /* m has not read since, and is told to empty the pool. */
+    site_status_of(site_ask_control(m, "{'op': 'drain', 'persona': 'one'}"));
+    persona_manager_tick(m, 1, p);
+    persona_manager_tick(m, 1, p);
+    site_pass(m, 80);
+    assert_non_null(fake_find(a));
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_ASSIGNED);
+    assert_non_null(fake_find(b));
+    assert_string_equal(site_found(other, 1), a);
+}
+
+static void a_ready_one_goes_without_waiting(void **state)
+{
+    persona_manager_t *m = with_pool(2);
+
+    (void)state;
+    site_persona("one", 1, 10, "image");
+    site_pass(m, 16);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_GONE), 1);
+    assert_int_equal(fake_fence_count(), 0);
+}
+
+static void one_that_dies_is_replaced(void **state)
+{
+    persona_manager_t *m = with_pool(2);
+    const char *a = uuid(0);
+
+    (void)state;
+    fake_find(a)->running = 0;
+    site_settle(m);
+    site_pass(m, 3);
+    assert_null(fake_find(a));
+    assert_int_equal(fake_count(PERSONA_INSTANCE_READY), 2);
+    fake_nth(0)->exists = 0;
+    site_settle(m);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_READY), 2);
+}
+
+static void a_desktop_that_dies_ends_its_session(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+    json_t *answer;
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    fake_find(a)->running = 0;
+    site_pass(m, 3);
+    answer = site_ask(m, "{'op': 'find', 'session': '%s'}", site_session(1));
+    assert_string_equal(json_string_value(json_object_get(answer, "ended")), "its machine stopped");
+    json_decref(answer);
+}
+
+/** The manager dies before its n-th change at the provider; a new one finds whatever that left. */
+static void a_crash_after_each_step_is_finished(void **state)
+{
+    (void)state;
+    for (int step = 1; step < 12; step++) {
+        persona_manager_t *m;
+        const char *a;
+
+        fake_reset(site_clock);
+        m = with_pool(1);
+        a = uuid(0);
+        assert_string_equal(site_assign(m, a, step), "ok");
+        site_pass(m, 3);
+        fake.die_at = fake.changes + step;
+        end(m, step);
+        site_pass(m, 70);
+        fake.die_at = 0;
+        m = site_manager(0);
+        site_settle(m);
+        /* What was not even begun: the session is still there and ends now. */
+        if (strcmp(site_found(m, step), "none")) {
+            end(m, step);
+        }
+        site_pass(m, 200);
+        assert_null(fake_find(a));
+        assert_null(fake_token(a));
+        assert_int_equal(fake.unfenced_alive, 0);
+        assert_int_equal(fake.destroyed_fenced, 0);
+        site_settle(m);
+        assert_int_equal(fake_count(PERSONA_INSTANCE_READY), 1);
+        assert_int_equal(fake_count(PERSONA_INSTANCE_GONE), 1);
+    }
+}
+
+static void a_crash_while_an_instance_is_made_leaks_nothing(void **state)
+{
+    (void)state;
+    for (int step = 1; step < 8; step++) {
+        persona_manager_t *m;
+
+        fake_reset(site_clock);
+        site_persona("one", 2, 10, "image");
+        m = site_manager(0);
+        fake.die_at = step;
+        site_settle(m);
+        fake.die_at = 0;
+        m = site_manager(0);
+        site_settle(m);
+        site_pass(m, 70);
+        site_settle(m);
+        assert_int_equal(fake_count(PERSONA_INSTANCE_READY), 2);
+        assert_int_equal(fake_count(PERSONA_INSTANCE_GONE), 2);
+        assert_int_equal(fake_fence_count(), 0);
+    }
+}
+
+static void the_fence_of_nothing_is_removed(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *name = "5e8f3a53-0d5a-4a0c-9d4e-0a1b2c3d4e5f";
+
+    (void)state;
+    fake.fences[7].exists = 1;
+    apr_cpystrn(fake.fences[7].name, name, sizeof(fake.fences[7].name));
+    apr_cpystrn(fake.fences[7].token, "token", sizeof(fake.fences[7].token));
+    site_pass(m, 2);
+    assert_null(fake_token(name));
+    assert_int_equal(fake.unfenced_alive, 0);
+}
+
+static void a_late_mark_of_another_manager_restarts_the_lease(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+
+    (void)state;
+    site_persona("one", 0, 10, "image");
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    end(m, 1);
+    site_pass(m, 40);
+    fake_find(a)->state = PERSONA_INSTANCE_ASSIGNED;
+    site_pass(m, 30);
+    assert_non_null(fake_find(a));
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_RETIRING);
+    site_pass(m, 70);
+    assert_null(fake_find(a));
+}
+
+static void drain_all_empties(void **state)
+{
+    persona_manager_t *m = with_pool(3);
+
+    (void)state;
+    assert_string_equal(site_assign(m, uuid(0), 1), "ok");
+    assert_string_equal(site_status_of(site_ask(m, "{'op': 'drain', 'all': true}")), "bad");
+    assert_string_equal(site_status_of(site_ask_control(m, "{'op': 'drain', 'all': true}")), "ok");
+    site_pass(m, 80);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_GONE), 0);
+    assert_int_equal(fake_fence_count(), 0);
+    assert_string_equal(site_status_of(site_ask_control(m, "{'op': 'drain', 'all': true, 'off': true}")), "ok");
+    site_settle(m);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_READY), 3);
+}
+
+static void a_session_is_retired_by_force_only(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    assert_string_equal(site_status_of(site_ask_control(m, "{'op': 'retire', 'instance': '%s'}", a)), "no");
+    assert_string_equal(site_status_of(site_ask_control(m, "{'op': 'retire', 'instance': '%s', 'force': true}", a)),
+                        "ok");
+    site_pass(m, 2);
+    assert_string_equal(site_found(m, 1), "none");
+}
+
+static void an_exclusive_home_is_fenced_and_freed(void **state)
+{
+    persona_manager_t *m;
+    const char *fence;
+
+    (void)state;
+    site_persona_home("one", 2, 10, 1);
+    m = site_manager(0);
+    site.settings.home_url = NULL; /* no call to an instance: only the fence matters here */
+    site_settle(m);
+    fence = persona_home_fence("user1", unit_pool);
+    fake.fences[9].exists = 1;
+    apr_cpystrn(fake.fences[9].name, fence, sizeof(fake.fences[9].name));
+    apr_cpystrn(fake.fences[9].token, persona_fence_token(site_session(1), fence, unit_pool),
+                sizeof(fake.fences[9].token));
+    assert_string_equal(site_assign(m, uuid(0), 1), "ok");
+    site_pass(m, 100);
+    assert_non_null(fake_token(fence));
+    end(m, 1);
+    site_pass(m, 70);
+    assert_null(fake_token(fence));
+    /* One whose session is nowhere goes after a while. */
+    fake.fences[9].exists = 1;
+    site_pass(m, 60);
+    assert_non_null(fake_token(fence));
+    site_pass(m, 200);
+    assert_null(fake_token(fence));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SITE_TEST(a_session_is_retired_in_order),
+        SITE_TEST(only_its_user_ends_a_session),
+        SITE_TEST(trim_keeps_its_hands_off_an_assigned_one),
+        SITE_TEST(a_ready_one_goes_without_waiting),
+        SITE_TEST(one_that_dies_is_replaced),
+        SITE_TEST(a_desktop_that_dies_ends_its_session),
+        SITE_TEST(a_crash_after_each_step_is_finished),
+        SITE_TEST(a_crash_while_an_instance_is_made_leaks_nothing),
+        SITE_TEST(the_fence_of_nothing_is_removed),
+        SITE_TEST(a_late_mark_of_another_manager_restarts_the_lease),
+        SITE_TEST(drain_all_empties),
+        SITE_TEST(a_session_is_retired_by_force_only),
+        SITE_TEST(an_exclusive_home_is_fenced_and_freed),
+    };
+
+    return apr_initialize() == APR_SUCCESS ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
+}

@@ -12,11 +12,11 @@
  * | option   | default                      | meaning |
  * | -------- | ---------------------------- | ------- |
  * | images=  | /var/lib/persona/images      | directory of the base images (libvirt_storage.c says which files) |
- * | pool=    | persona                      | storage pool for the disks of virtual machines; defined in images/instances where it does not exist |
- * | listen=  | 127.0.0.1                    | address at which the hypervisor serves the screens of virtual machines |
+ * | pool=    | persona                      | storage pool for the disks of VMs; defined if absent |
+ * | listen=  | 127.0.0.1                    | address at which the hypervisor serves the screens of VMs |
  * | idmap=   | 100000:65536                 | START:COUNT, the host's ids that containers run as |
- * | allow=   | (none)                       | ADDR:PORT[;ADDR:PORT...], what isolated instances may reach by TCP, such as the home server |
- * | filter=  | on                           | off: instances get no network filter (hosts without iptables); then only the bridge keeps them apart |
+ * | allow=   | (none)                       | ADDR:PORT[;...], what isolated instances may reach (home server) |
+ * | filter=  | on                           | off: no network filter (hosts without iptables): only the bridge isolates |
  *
  * THE LIFE OF AN INSTANCE. Its domain is transient: it vanishes when it ends, and with it nothing that matters.
  *   create:  intent -> address, devices, disk -> domain -> the intent is "made"

@@ -530,7 +530,8 @@ static apr_status_t resize_work(libvirt_t *lv, virConnectPtr conn, void *data, p
     if (!handle) {
         return libvirt_failed(conn, res, "gone", "cannot resize the instance");
     }
-    if (args->memory && virDomainSetMemoryFlags(handle, (unsigned long)(args->memory / 1024), VIR_DOMAIN_MEM_LIVE) < 0) {
+    if (args->memory &&
+        virDomainSetMemoryFlags(handle, (unsigned long)(args->memory / 1024), VIR_DOMAIN_MEM_LIVE) < 0) {
         status = libvirt_failed(conn, res, "resize", "cannot change the memory");
     }
     if (args->cpus && set_cpus(lv, handle, args->cpus) < 0 && status == APR_SUCCESS) {

@@ -13,7 +13,7 @@
 #include "gateway.h"
 #include "persona/digest.h"
 
-#define ASSET_MAX (4 * 1024 * 1024)
+#define ASSET_MAX  (4 * 1024 * 1024)
 #define HASH_SHOWN 16
 
 typedef struct asset_t {
@@ -92,7 +92,8 @@ const char *persona_asset_url(const char *base, const char *name, apr_pool_t *p)
     return apr_pstrcat(p, base, ".persona/", name, "?v=", asset ? asset->hash : "", NULL);
 }
 
-static int send_bytes(request_rec *r, const char *type, const char *data, apr_size_t len, const char *hash)
+static int send_bytes(request_rec *r, const char *type, const char *data, apr_size_t len,
+                      const char *hash)
 {
     int status;
 
@@ -100,7 +101,8 @@ static int send_bytes(request_rec *r, const char *type, const char *data, apr_si
     if (hash) {
         apr_table_setn(r->headers_out, "ETag", apr_pstrcat(r->pool, "\"", hash, "\"", NULL));
         apr_table_setn(r->headers_out, "Cache-Control",
-                       r->args && strstr(r->args, hash) ? "public, max-age=31536000, immutable" : "no-cache");
+                       r->args && strstr(r->args, hash) ? "public, max-age=31536000, immutable"
+                                                        : "no-cache");
     }
     status = ap_meets_conditions(r);
     if (status != OK) {
@@ -119,12 +121,15 @@ static const char *icon_type(const char *file)
 {
     const char *dot = strrchr(file, '.');
 
-    if (!dot || *file == '.' || strspn(file, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") !=
-        strlen(file)) {
+    if (!dot || *file == '.' ||
+        strspn(file, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") !=
+            strlen(file)) {
         return NULL;
     }
-    return !strcmp(dot, ".svg") ? "image/svg+xml" : !strcmp(dot, ".png") ? "image/png"
-           : !strcmp(dot, ".webp") ? "image/webp" : NULL;
+    return !strcmp(dot, ".svg")    ? "image/svg+xml"
+           : !strcmp(dot, ".png")  ? "image/png"
+           : !strcmp(dot, ".webp") ? "image/webp"
+                                   : NULL;
 }
 
 /** A coloured tile with the first letter: the same for the same application, always. */
@@ -141,10 +146,13 @@ static int send_tile(request_rec *r, const char *app, const char *title)
         letter[i] = i ? title[i] : (char)apr_toupper(title[i]);
         i++;
     } while (i < 4 && ((unsigned char)title[i] & 0xc0) == 0x80);
-    persona_html_add(h, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 72 72\"><rect width=\"72\" height=\"72\" "
-                     "rx=\"16\" fill=\"hsl(%d,52%%,42%%)\"/><text x=\"36\" y=\"36\" dy=\".36em\" text-anchor=\"middle\" "
-                     "font-family=\"system-ui,sans-serif\" font-size=\"36\" font-weight=\"600\" fill=\"#fff\">%s</text>"
-                     "</svg>\n", (int)hue, letter);
+    persona_html_add(
+        h,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 72 72\"><rect width=\"72\" height=\"72\" "
+        "rx=\"16\" fill=\"hsl(%d,52%%,42%%)\"/><text x=\"36\" y=\"36\" dy=\".36em\" text-anchor=\"middle\" "
+        "font-family=\"system-ui,sans-serif\" font-size=\"36\" font-weight=\"600\" fill=\"#fff\">%s</text>"
+        "</svg>\n",
+        (int)hue, letter);
     persona_sha256(h->text, h->len, hash);
     return send_bytes(r, "image/svg+xml", h->text, h->len, apr_pstrndup(r->pool, hash, HASH_SHOWN));
 }
@@ -186,5 +194,6 @@ int persona_asset_handler(request_rec *r, const persona_conf_t *conf, const char
         return send_icon(r, conf, path + 5);
     }
     asset = asset_find(path);
-    return asset && asset->data ? send_bytes(r, asset->type, asset->data, asset->len, asset->hash) : HTTP_NOT_FOUND;
+    return asset && asset->data ? send_bytes(r, asset->type, asset->data, asset->len, asset->hash)
+                                : HTTP_NOT_FOUND;
 }

@@ -22,8 +22,8 @@
 #include "persona_store.h"
 
 #define MAKE_KEY "make one with: (umask 077; openssl rand -hex 32 >%s)"
-#define KEY_MIN 64
-#define KEY_MAX 1024
+#define KEY_MIN  64
+#define KEY_MAX  1024
 
 void *persona_conf_create(apr_pool_t *p, server_rec *s)
 {
@@ -102,7 +102,8 @@ static const char *set_path(cmd_parms *cmd, void *unused, const char *value)
     const char *path = ap_server_root_relative(cmd->pool, value);
 
     if (!path) {
-        return apr_pstrcat(cmd->pool, cmd->cmd->name, ": \"", value, "\" is not a valid path", NULL);
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, ": \"", value, "\" is not a valid path",
+                           NULL);
     }
     return set_string(cmd, unused, path);
 }
@@ -110,7 +111,8 @@ static const char *set_path(cmd_parms *cmd, void *unused, const char *value)
 static const char *set_duration(cmd_parms *cmd, void *unused, const char *value)
 {
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
-    apr_interval_time_t *duration = (void *)((char *)persona_conf(cmd->server) + (apr_size_t)cmd->info);
+    apr_interval_time_t *duration =
+        (void *)((char *)persona_conf(cmd->server) + (apr_size_t)cmd->info);
 
     (void)unused;
     if (error) {
@@ -121,7 +123,8 @@ static const char *set_duration(cmd_parms *cmd, void *unused, const char *value)
         return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL);
     }
     if (*duration < apr_time_from_msec(100) || *duration > apr_time_from_sec(3600)) {
-        return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", value, " is out of range; write 100ms to 1h", NULL);
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", value,
+                           " is out of range; write 100ms to 1h", NULL);
     }
     return NULL;
 }
@@ -141,7 +144,8 @@ static const char *set_number(cmd_parms *cmd, void *unused, const char *value)
     if (end == value || *end || !(number > 0) || number > (rate ? 0.9999 : 1e6)) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name, ": \"", value, "\" is not ",
                            rate ? "a fraction above 0 and at most 0.9999, such as 0.99"
-                                : "a number above 0 and at most 1000000, such as 20", NULL);
+                                : "a number above 0 and at most 1000000, such as 20",
+                           NULL);
     }
     *(double *)((char *)persona_conf(cmd->server) + (apr_size_t)cmd->info) = number;
     return NULL;
@@ -151,10 +155,12 @@ static const char *set_memcached(cmd_parms *cmd, void *unused, const char *value
 {
     const char *error = persona_store_memcached_check(value, cmd->pool);
 
-    return error ? apr_pstrcat(cmd->pool, "PersonaMemcached: ", error, NULL) : set_string(cmd, unused, value);
+    return error ? apr_pstrcat(cmd->pool, "PersonaMemcached: ", error, NULL)
+                 : set_string(cmd, unused, value);
 }
 
-static const char *set_database(cmd_parms *cmd, void *unused, const char *driver, const char *params)
+static const char *set_database(cmd_parms *cmd, void *unused, const char *driver,
+                                const char *params)
 {
     return set_string(cmd, unused, apr_pstrcat(cmd->pool, driver, " ", params, NULL));
 }
@@ -164,7 +170,8 @@ static const char *set_forecast(cmd_parms *cmd, void *unused, const char *value)
     char *lower = apr_pstrdup(cmd->pool, value);
 
     if (strcasecmp(value, "on") && strcasecmp(value, "shadow") && strcasecmp(value, "off")) {
-        return apr_pstrcat(cmd->pool, "PersonaForecast: \"", value, "\" is not one of on, shadow, off", NULL);
+        return apr_pstrcat(cmd->pool, "PersonaForecast: \"", value,
+                           "\" is not one of on, shadow, off", NULL);
     }
     ap_str_tolower(lower);
     return set_string(cmd, unused, lower);
@@ -172,10 +179,11 @@ static const char *set_forecast(cmd_parms *cmd, void *unused, const char *value)
 
 static const char *set_session_host(cmd_parms *cmd, void *unused, const char *value)
 {
-    if (strncmp(value, "*.", 2) || !value[2] || strspn(value + 2, "abcdefghijklmnopqrstuvwxyz0123456789.-") !=
-        strlen(value + 2)) {
-        return apr_pstrcat(cmd->pool, "PersonaSessionHost: \"", value,
-                           "\" is not a host name that begins with a star, such as *.desk.example.org", NULL);
+    if (strncmp(value, "*.", 2) || !value[2] ||
+        strspn(value + 2, "abcdefghijklmnopqrstuvwxyz0123456789.-") != strlen(value + 2)) {
+        return apr_pstrcat(
+            cmd->pool, "PersonaSessionHost: \"", value,
+            "\" is not a host name that begins with a star, such as *.desk.example.org", NULL);
     }
     return set_string(cmd, unused, value);
 }
@@ -204,12 +212,16 @@ static const char *set_compute(cmd_parms *cmd, void *unused, int argc, char *con
                "PersonaCompute kvm libvirt qemu:///system";
     }
     if (!name_valid(argv[0])) {
-        return apr_psprintf(cmd->pool, "PersonaCompute: the name \"%s\" must be of a-z, 0-9, '.', '_', '-', begin with "
-                            "a letter or digit and have at most %d characters", argv[0], PERSONA_NAME_MAX);
+        return apr_psprintf(
+            cmd->pool,
+            "PersonaCompute: the name \"%s\" must be of a-z, 0-9, '.', '_', '-', begin with "
+            "a letter or digit and have at most %d characters",
+            argv[0], PERSONA_NAME_MAX);
     }
     for (i = 0; i < conf->computes->nelts; i++) {
         if (!strcmp(APR_ARRAY_IDX(conf->computes, i, persona_compute_conf_t).name, argv[0])) {
-            return apr_pstrcat(cmd->pool, "PersonaCompute: the name \"", argv[0], "\" is used twice", NULL);
+            return apr_pstrcat(cmd->pool, "PersonaCompute: the name \"", argv[0],
+                               "\" is used twice", NULL);
         }
     }
     options = apr_table_make(cmd->pool, 4);
@@ -220,7 +232,8 @@ static const char *set_compute(cmd_parms *cmd, void *unused, int argc, char *con
             return apr_pstrcat(cmd->pool, "PersonaCompute ", argv[0], ": the option \"", argv[i],
                                "\" is not of the form name=value", NULL);
         }
-        apr_table_set(options, apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(equal - argv[i])), equal + 1);
+        apr_table_set(options, apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(equal - argv[i])),
+                      equal + 1);
     }
     compute = apr_array_push(conf->computes);
     compute->name = argv[0];
@@ -237,12 +250,14 @@ static const char *set_gateway(cmd_parms *cmd, void *config, int on)
     persona_dir_t *dir = config;
     const ap_directive_t *parent = cmd->directive->parent;
 
-    if (!parent || strcasecmp(parent->directive, "<Location") || !cmd->path || cmd->path[0] != '/' ||
-        strpbrk(cmd->path, "*?[")) {
+    if (!parent || strcasecmp(parent->directive, "<Location") || !cmd->path ||
+        cmd->path[0] != '/' || strpbrk(cmd->path, "*?[")) {
         return "PersonaGateway belongs into a <Location> with a plain path, such as <Location \"/apps/\">";
     }
     dir->gateway = on;
-    dir->base = cmd->path[strlen(cmd->path) - 1] == '/' ? cmd->path : apr_pstrcat(cmd->pool, cmd->path, "/", NULL);
+    dir->base = cmd->path[strlen(cmd->path) - 1] == '/'
+                    ? cmd->path
+                    : apr_pstrcat(cmd->pool, cmd->path, "/", NULL);
     if (on) {
         persona_conf(cmd->server)->gateways = 1;
     }
@@ -277,67 +292,76 @@ static const char *set_max_sessions(cmd_parms *cmd, void *config, const char *va
 const command_rec persona_commands[] = {
     AP_INIT_TAKE1("PersonaDirectory", set_path, AT(directory), RSRC_CONF,
                   "Directory with the persona files, *.json; default.json is the fallback profile"),
-    AP_INIT_TAKE_ARGV("PersonaCompute", set_compute, NULL, RSRC_CONF,
-                      "Where instances run: a name, a provider, an address, and options as name=value"),
+    AP_INIT_TAKE_ARGV(
+        "PersonaCompute", set_compute, NULL, RSRC_CONF,
+        "Where instances run: a name, a provider, an address, and options as name=value"),
     AP_INIT_TAKE1("PersonaMemcached", set_memcached, AT(memcached), RSRC_CONF,
                   "Servers of the shared index: host:port[,host:port...], or the path of a socket"),
     AP_INIT_TAKE2("PersonaDatabase", set_database, AT(database), RSRC_CONF,
                   "Where activity is recorded: an apr_dbd driver and its parameters"),
-    AP_INIT_TAKE1("PersonaSecretFile", set_path, AT(key_file), RSRC_CONF,
-                  "File with the site key, hexadecimal, and on a second line the previous one; only root may read it"),
+    AP_INIT_TAKE1(
+        "PersonaSecretFile", set_path, AT(key_file), RSRC_CONF,
+        "File with the site key, hexadecimal, and on a second line the previous one; only root may read it"),
     AP_INIT_TAKE1("PersonaManagerUser", set_string, AT(manager_user), RSRC_CONF,
                   "User that the manager runs as; it needs the groups of the compute engines"),
     AP_INIT_TAKE1("PersonaManager", set_path, AT(manager), RSRC_CONF,
                   "Program of the manager (default " PERSONA_LIBEXECDIR "/personad)"),
     AP_INIT_TAKE1("PersonaStateDirectory", set_path, AT(state_dir), RSRC_CONF,
                   "Where the manager keeps what must survive it (default " PERSONA_STATEDIR ")"),
-    AP_INIT_TAKE1("PersonaSocket", set_path, AT(socket), RSRC_CONF,
-                  "Socket between web workers and manager (default persona.sock in DefaultRuntimeDir)"),
+    AP_INIT_TAKE1(
+        "PersonaSocket", set_path, AT(socket), RSRC_CONF,
+        "Socket between web workers and manager (default persona.sock in DefaultRuntimeDir)"),
     AP_INIT_TAKE1("PersonaAssets", set_path, AT(assets), RSRC_CONF,
                   "Directory of the viewer's and portal's files (default " PERSONA_DATADIR "/web)"),
     AP_INIT_TAKE1("PersonaSchedule", set_duration, AT(schedule), RSRC_CONF,
                   "Interval of the manager's tick (default 5s)"),
-    AP_INIT_TAKE1("PersonaTimeout", set_duration, AT(timeout), RSRC_CONF,
-                  "Longest time until a request is answered with a desktop, a waiting page or an error (default 5s)"),
+    AP_INIT_TAKE1(
+        "PersonaTimeout", set_duration, AT(timeout), RSRC_CONF,
+        "Longest time until a request is answered with a desktop, a waiting page or an error (default 5s)"),
     AP_INIT_TAKE1("PersonaSessionHost", set_session_host, AT(session_host), RSRC_CONF,
                   "Host name with a star: each session that speaks HTTP gets an origin of its own"),
-    AP_INIT_TAKE1("PersonaForecast", set_forecast, AT(forecast), RSRC_CONF,
-                  "on: pools are as large as the learned forecast says; shadow: it only reports; off: the pattern"),
+    AP_INIT_TAKE1(
+        "PersonaForecast", set_forecast, AT(forecast), RSRC_CONF,
+        "on: pools are as large as the learned forecast says; shadow: it only reports; off: the pattern"),
     AP_INIT_TAKE1("PersonaWaitCost", set_number, AT(wait_cost), RSRC_CONF,
                   "Price of one waiting user, in idle instance-minutes"),
     AP_INIT_TAKE1("PersonaHitRate", set_number, AT(hit_rate), RSRC_CONF,
                   "Instead of a price: the share of clicks that must find a ready instance"),
     AP_INIT_TAKE1("PersonaEventFile", set_path, AT(event_file), RSRC_CONF,
                   "File with known dates: holidays, courses"),
-    AP_INIT_TAKE1("PersonaHomeURL", set_string, AT(home_url), RSRC_CONF,
-                  "WebDAV folder of this server, as instances reach it, with one home for each user"),
+    AP_INIT_TAKE1(
+        "PersonaHomeURL", set_string, AT(home_url), RSRC_CONF,
+        "WebDAV folder of this server, as instances reach it, with one home for each user"),
     AP_INIT_FLAG("PersonaGateway", set_gateway, NULL, ACCESS_CONF,
                  "On: this <Location> is the portal, and an application's sessions are below it"),
     AP_INIT_TAKE1("PersonaRoles", set_roles, NULL, ACCESS_CONF,
                   "Expression that gives the user's roles, separated by commas"),
     AP_INIT_TAKE1("PersonaMaxSessions", set_max_sessions, NULL, ACCESS_CONF,
                   "How many sessions one user may have at once; 0: any number"),
-    {NULL}
-};
+    {NULL}};
 
 /* ---- the key ---- */
 
-static const char *key_file_problem(const persona_conf_t *conf, const struct stat *st, apr_pool_t *p)
+static const char *key_file_problem(const persona_conf_t *conf, const struct stat *st,
+                                    apr_pool_t *p)
 {
     if (!S_ISREG(st->st_mode)) {
         return apr_pstrcat(p, "PersonaSecretFile ", conf->key_file, " is not a regular file", NULL);
     }
     if (st->st_mode & 077) {
-        return apr_psprintf(p, "PersonaSecretFile %s can be read by others (mode %04o): chmod 0400 %s", conf->key_file,
-                            (unsigned)(st->st_mode & 07777), conf->key_file);
+        return apr_psprintf(p,
+                            "PersonaSecretFile %s can be read by others (mode %04o): chmod 0400 %s",
+                            conf->key_file, (unsigned)(st->st_mode & 07777), conf->key_file);
     }
     if (st->st_uid != geteuid()) {
-        return apr_psprintf(p, "PersonaSecretFile %s belongs to uid %ld: chown %s %s", conf->key_file,
-                            (long)st->st_uid, geteuid() == 0 ? "root" : "it to this user", conf->key_file);
+        return apr_psprintf(p, "PersonaSecretFile %s belongs to uid %ld: chown %s %s",
+                            conf->key_file, (long)st->st_uid,
+                            geteuid() == 0 ? "root" : "it to this user", conf->key_file);
     }
     if (st->st_size > KEY_MAX) {
-        return apr_pstrcat(p, "PersonaSecretFile ", conf->key_file,
-                           " is too long: one line of 64 hexadecimal digits, and perhaps the previous key", NULL);
+        return apr_pstrcat(
+            p, "PersonaSecretFile ", conf->key_file,
+            " is too long: one line of 64 hexadecimal digits, and perhaps the previous key", NULL);
     }
     return NULL;
 }
@@ -363,8 +387,11 @@ static const char *keys_parse(char *text, const char *keys[2], const char *file,
             continue;
         }
         if (count == 2 || len < KEY_MIN || len % 2 || line[strspn(line, "0123456789abcdef")]) {
-            return apr_psprintf(p, "PersonaSecretFile %s: each of at most two keys is a line of at least %d lower-case "
-                                "hexadecimal digits; " MAKE_KEY, file, KEY_MIN, file);
+            return apr_psprintf(
+                p,
+                "PersonaSecretFile %s: each of at most two keys is a line of at least %d lower-case "
+                "hexadecimal digits; " MAKE_KEY,
+                file, KEY_MIN, file);
         }
         keys[count++] = line;
     }
@@ -383,7 +410,8 @@ const char *persona_config_keys(const persona_conf_t *conf, const char *keys[2],
 
     keys[0] = keys[1] = NULL;
     if (!conf->key_file) {
-        return apr_psprintf(p, "PersonaSecretFile is not set; " MAKE_KEY " and name it there", "/etc/apache2/persona.key");
+        return apr_psprintf(p, "PersonaSecretFile is not set; " MAKE_KEY " and name it there",
+                            "/etc/apache2/persona.key");
     }
     status = apr_file_open(&file, conf->key_file, APR_FOPEN_READ, 0, p);
     if (status != APR_SUCCESS) {
@@ -391,8 +419,9 @@ const char *persona_config_keys(const persona_conf_t *conf, const char *keys[2],
                             apr_strerror(status, reason, sizeof(reason)), conf->key_file);
     }
     apr_os_file_get(&fd, file);
-    error = fstat(fd, &st) ? apr_pstrcat(p, "PersonaSecretFile ", conf->key_file, " cannot be examined", NULL)
-                           : key_file_problem(conf, &st, p);
+    error = fstat(fd, &st)
+                ? apr_pstrcat(p, "PersonaSecretFile ", conf->key_file, " cannot be examined", NULL)
+                : key_file_problem(conf, &st, p);
     if (!error) {
         text = apr_pcalloc(p, KEY_MAX + 1);
         status = apr_file_read_full(file, text, KEY_MAX, &len);
@@ -404,8 +433,8 @@ const char *persona_config_keys(const persona_conf_t *conf, const char *keys[2],
     return error;
 }
 
-void persona_config_settings(const persona_conf_t *conf, server_rec *s, persona_settings_t *settings,
-                             apr_pool_t *p)
+void persona_config_settings(const persona_conf_t *conf, server_rec *s,
+                             persona_settings_t *settings, apr_pool_t *p)
 {
     int level = ap_get_server_module_loglevel(s, APLOG_MODULE_INDEX);
 
@@ -423,8 +452,9 @@ void persona_config_settings(const persona_conf_t *conf, server_rec *s, persona_
     settings->hit_rate = conf->hit_rate;
     settings->schedule = conf->schedule;
     settings->timeout = conf->timeout;
-    settings->log_level = level < PERSONA_LOG_ERR ? PERSONA_LOG_ERR
-                          : level > PERSONA_LOG_DEBUG ? PERSONA_LOG_DEBUG : level;
+    settings->log_level = level < PERSONA_LOG_ERR     ? PERSONA_LOG_ERR
+                          : level > PERSONA_LOG_DEBUG ? PERSONA_LOG_DEBUG
+                                                      : level;
 }
 
 /* ---- checking ---- */
@@ -435,12 +465,16 @@ static const char *check_manager(const persona_conf_t *conf, apr_pool_t *p)
     apr_gid_t gid;
 
     if (access(conf->manager, X_OK)) {
-        return apr_pstrcat(p, "PersonaManager: ", conf->manager, " is missing or cannot be executed", NULL);
+        return apr_pstrcat(p, "PersonaManager: ", conf->manager,
+                           " is missing or cannot be executed", NULL);
     }
     if (geteuid() != 0) {
-        if (conf->manager_user && (apr_uid_get(&uid, &gid, conf->manager_user, p) != APR_SUCCESS || uid != geteuid())) {
-            return apr_pstrcat(p, "PersonaManagerUser ", conf->manager_user,
-                               ": httpd is not started as root, so the manager can only run as the same user", NULL);
+        if (conf->manager_user &&
+            (apr_uid_get(&uid, &gid, conf->manager_user, p) != APR_SUCCESS || uid != geteuid())) {
+            return apr_pstrcat(
+                p, "PersonaManagerUser ", conf->manager_user,
+                ": httpd is not started as root, so the manager can only run as the same user",
+                NULL);
         }
         return NULL;
     }
@@ -449,14 +483,17 @@ static const char *check_manager(const persona_conf_t *conf, apr_pool_t *p)
                "make a user with: adduser --system --group --home /var/lib/persona persona";
     }
     if (apr_uid_get(&uid, &gid, conf->manager_user, p) != APR_SUCCESS) {
-        return apr_pstrcat(p, "PersonaManagerUser: there is no user \"", conf->manager_user, "\"", NULL);
+        return apr_pstrcat(p, "PersonaManagerUser: there is no user \"", conf->manager_user, "\"",
+                           NULL);
     }
     if (uid == 0) {
         return "PersonaManagerUser: the manager must not run as root";
     }
     if (uid == ap_unixd_config.user_id) {
-        return apr_pstrcat(p, "PersonaManagerUser: \"", conf->manager_user, "\" is the web server's own user; web "
-                           "scripts would hold the keys to the compute engines", NULL);
+        return apr_pstrcat(p, "PersonaManagerUser: \"", conf->manager_user,
+                           "\" is the web server's own user; web "
+                           "scripts would hold the keys to the compute engines",
+                           NULL);
     }
     return NULL;
 }
@@ -471,7 +508,8 @@ static void say_lines(server_rec *s, const char *lines, apr_pool_t *p)
 }
 
 /** What only httpd -t may fail for: the persona files and the compute lines, by the manager's own code. */
-static int test_personas(const persona_conf_t *conf, server_rec *s, const char *const keys[2], apr_pool_t *p)
+static int test_personas(const persona_conf_t *conf, server_rec *s, const char *const keys[2],
+                         apr_pool_t *p)
 {
     persona_settings_t settings = {0};
     const char *complaints;
@@ -496,17 +534,20 @@ static void warn_of_slots(server_rec *s)
     ap_mpm_query(AP_MPMQ_HARD_LIMIT_THREADS, &threads);
     ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &daemons);
     if (threads > 0 && servers > 0 && daemons > 0 && servers < 4 * daemons) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "ServerLimit %d is small for desktops: a stream keeps its child "
-                     "process over graceful restarts; set ServerLimit to at least %d (4 x MaxRequestWorkers / "
-                     "ThreadsPerChild), or a few graceful restarts will leave no process for new requests",
-                     servers, 4 * daemons);
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, s,
+            "ServerLimit %d is small for desktops: a stream keeps its child "
+            "process over graceful restarts; set ServerLimit to at least %d (4 x MaxRequestWorkers / "
+            "ThreadsPerChild), or a few graceful restarts will leave no process for new requests",
+            servers, 4 * daemons);
     }
 }
 
 int persona_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     const persona_conf_t *conf = persona_conf(s);
-    int test = ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST, mpm_threads = 0, generation = 0;
+    int test = ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST, mpm_threads = 0,
+        generation = 0;
     const char *keys[2], *error = NULL;
 
     (void)pconf;
@@ -518,8 +559,9 @@ int persona_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
         error = "PersonaGateway is on, but PersonaDirectory is not set";
     }
     if (!error && !conf->computes->nelts) {
-        error = "no PersonaCompute is set: where shall instances run? Such as: PersonaCompute kvm libvirt "
-                "qemu:///system";
+        error =
+            "no PersonaCompute is set: where shall instances run? Such as: PersonaCompute kvm libvirt "
+            "qemu:///system";
     }
     if (!error) {
         error = persona_config_keys(conf, keys, ptemp);
@@ -538,7 +580,8 @@ int persona_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     }
     ap_mpm_query(AP_MPMQ_IS_THREADED, &mpm_threads);
     if (!mpm_threads) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "this MPM has one thread in each process: every open stream "
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "this MPM has one thread in each process: every open stream "
                      "takes a whole process; mpm_event is the better choice");
     }
     if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG) {

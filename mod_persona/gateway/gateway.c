@@ -19,7 +19,7 @@
 #include "persona/digest.h"
 
 #define HANDLER "persona-gateway"
-#define OWN ".persona/"
+#define OWN     ".persona/"
 
 /** Remembered from pre_translate: the path before httpd decodes it. */
 static const char *raw_path(request_rec *r)
@@ -32,7 +32,8 @@ static const char *raw_path(request_rec *r)
 int persona_gateway_pre_translate(request_rec *r)
 {
     if (r->parsed_uri.path && persona_dir(r)->gateway > 0) {
-        ap_set_module_config(r->request_config, &persona_module, apr_pstrdup(r->pool, r->parsed_uri.path));
+        ap_set_module_config(r->request_config, &persona_module,
+                             apr_pstrdup(r->pool, r->parsed_uri.path));
     }
     return DECLINED;
 }
@@ -80,7 +81,8 @@ static int app_valid(const char *app)
 /** Browsers name HTML; programs mostly do not. */
 static persona_wants_e wants(request_rec *r)
 {
-    const char *accept = apr_table_get(r->headers_in, "Accept"), *dest = apr_table_get(r->headers_in, "Sec-Fetch-Dest");
+    const char *accept = apr_table_get(r->headers_in, "Accept"),
+               *dest = apr_table_get(r->headers_in, "Sec-Fetch-Dest");
 
     if (dest && strcmp(dest, "document") && strcmp(dest, "iframe") && strcmp(dest, "frame")) {
         return PERSONA_WANTS_JSON;
@@ -90,7 +92,8 @@ static persona_wants_e wants(request_rec *r)
 
 int persona_same_origin(request_rec *r)
 {
-    const char *site = apr_table_get(r->headers_in, "Sec-Fetch-Site"), *origin = apr_table_get(r->headers_in, "Origin");
+    const char *site = apr_table_get(r->headers_in, "Sec-Fetch-Site"),
+               *origin = apr_table_get(r->headers_in, "Origin");
     const char *host = apr_table_get(r->headers_in, "Host"), *mine;
 
     if (site && strcmp(site, "same-origin") && strcmp(site, "none")) {
@@ -118,7 +121,8 @@ static const char *app_prefix(const persona_visit_t *visit)
 
 static void token_take(persona_visit_t *visit)
 {
-    visit->token = persona_cookie_token(apr_table_get(visit->r->headers_in, "Cookie"), visit->r->pool);
+    visit->token =
+        persona_cookie_token(apr_table_get(visit->r->headers_in, "Cookie"), visit->r->pool);
     if (visit->token) {
         persona_session_id(visit->token, visit->session);
     }
@@ -128,8 +132,8 @@ static void token_take(persona_visit_t *visit)
 static void token_give(persona_visit_t *visit)
 {
     apr_table_addn(visit->r->err_headers_out, "Set-Cookie",
-                   persona_cookie_set(persona_random_hex(PERSONA_TOKEN_LEN / 2, visit->r->pool), app_prefix(visit),
-                                      is_secure(visit->r), visit->r->pool));
+                   persona_cookie_set(persona_random_hex(PERSONA_TOKEN_LEN / 2, visit->r->pool),
+                                      app_prefix(visit), is_secure(visit->r), visit->r->pool));
 }
 
 static int redirect(request_rec *r, const char *url)
@@ -142,7 +146,8 @@ static int redirect(request_rec *r, const char *url)
 /** The visit's own URL, with its query. */
 static const char *self(const persona_visit_t *visit)
 {
-    return apr_pstrcat(visit->r->pool, app_prefix(visit), visit->raw, visit->r->args ? "?" : NULL, visit->r->args, NULL);
+    return apr_pstrcat(visit->r->pool, app_prefix(visit), visit->raw, visit->r->args ? "?" : NULL,
+                       visit->r->args, NULL);
 }
 
 static void tell_log(const persona_visit_t *visit)
@@ -156,7 +161,8 @@ static void tell_log(const persona_visit_t *visit)
     apr_table_setn(env, "PERSONA_START", record->cold ? "cold" : "warm");
     if (visit->arrived) {
         apr_table_setn(env, "PERSONA_WAIT_MS",
-                       apr_psprintf(visit->r->pool, "%" APR_TIME_T_FMT, apr_time_as_msec(apr_time_now() - visit->arrived)));
+                       apr_psprintf(visit->r->pool, "%" APR_TIME_T_FMT,
+                                    apr_time_as_msec(apr_time_now() - visit->arrived)));
     }
 }
 
@@ -188,8 +194,9 @@ static int identify(persona_visit_t *visit, int claims)
         return 0;
     }
     token_give(visit);
-    return persona_page_json(r, HTTP_SERVICE_UNAVAILABLE, json_pack("{s:s, s:s}", "error", "cookie", "message",
-                             "keep the cookie of this answer and ask again"));
+    return persona_page_json(r, HTTP_SERVICE_UNAVAILABLE,
+                             json_pack("{s:s, s:s}", "error", "cookie", "message",
+                                       "keep the cookie of this answer and ask again"));
 }
 
 static persona_visit_e obtain(persona_visit_t *visit)
@@ -216,7 +223,8 @@ static int do_session(persona_visit_t *visit)
     outcome = obtain(visit);
     if (outcome == PERSONA_VISIT_FOREIGN) {
         token_give(visit);
-        return visit->wants == PERSONA_WANTS_PAGE ? redirect(visit->r, self(visit)) : HTTP_FORBIDDEN;
+        return visit->wants == PERSONA_WANTS_PAGE ? redirect(visit->r, self(visit))
+                                                  : HTTP_FORBIDDEN;
     }
     if (outcome != PERSONA_VISIT_READY) {
         return persona_page_outcome(visit, outcome);
@@ -236,7 +244,8 @@ static int do_wait(persona_visit_t *visit)
 
     visit->wants = PERSONA_WANTS_JSON;
     status = identify(visit, 1);
-    return status ? status : persona_page_json(visit->r, HTTP_OK, persona_page_state(visit, obtain(visit)));
+    return status ? status
+                  : persona_page_json(visit->r, HTTP_OK, persona_page_state(visit, obtain(visit)));
 }
 
 static int do_state(persona_visit_t *visit)
@@ -260,14 +269,15 @@ static int do_end(persona_visit_t *visit)
         return HTTP_METHOD_NOT_ALLOWED;
     }
     if (!persona_same_origin(r)) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "a page of another site asked to end a session");
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      "a page of another site asked to end a session");
         return HTTP_FORBIDDEN;
     }
     identify(visit, 0);
     outcome = visit->record ? PERSONA_VISIT_READY : persona_visit_find(visit);
     if (outcome == PERSONA_VISIT_READY) {
-        request = json_pack("{s:s, s:s, s:s, s:s}", "op", "end", "session", visit->session, "user", visit->user,
-                            "reason", "user");
+        request = json_pack("{s:s, s:s, s:s, s:s}", "op", "end", "session", visit->session, "user",
+                            visit->user, "reason", "user");
         status = persona_child_call(request, &answer, visit->deadline);
         json_decref(request);
         json_decref(answer);
@@ -319,7 +329,8 @@ static const char *raw_rest(const persona_visit_t *visit)
     const char *raw = raw_path(visit->r), *prefix = app_prefix(visit);
     apr_size_t len = strlen(prefix);
 
-    return strncmp(raw, prefix, len) ? ap_os_escape_path(visit->r->pool, visit->path, 1) : raw + len;
+    return strncmp(raw, prefix, len) ? ap_os_escape_path(visit->r->pool, visit->path, 1)
+                                     : raw + len;
 }
 
 int persona_gateway_handler(request_rec *r)
@@ -359,11 +370,13 @@ int persona_gateway_handler(request_rec *r)
         return HTTP_NOT_FOUND;
     }
     if (strlen(visit->user) > PERSONA_USER_MAX) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "the user's name is longer than %d bytes", PERSONA_USER_MAX);
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "the user's name is longer than %d bytes",
+                      PERSONA_USER_MAX);
         return HTTP_FORBIDDEN;
     }
     if (!slash) {
-        return redirect(r, apr_pstrcat(r->pool, app_prefix(visit), r->args ? "?" : NULL, r->args, NULL));
+        return redirect(
+            r, apr_pstrcat(r->pool, app_prefix(visit), r->args ? "?" : NULL, r->args, NULL));
     }
     visit->raw = raw_rest(visit);
     if (!strncmp(visit->path, OWN, sizeof(OWN) - 1)) {

@@ -25,7 +25,8 @@
 
 static int is_session(const char *name)
 {
-    return strlen(name) == PERSONA_SESSION_LEN - 1 && strspn(name, "0123456789abcdef") == PERSONA_SESSION_LEN - 1;
+    return strlen(name) == PERSONA_SESSION_LEN - 1 &&
+           strspn(name, "0123456789abcdef") == PERSONA_SESSION_LEN - 1;
 }
 
 /** Whose session this is, as the manager knows it; NULL: nobody's. */
@@ -35,7 +36,8 @@ static const char *user_of(const char *session, apr_time_t deadline, apr_pool_t 
     const char *user = NULL;
 
     if (persona_child_call(request, &answer, deadline) == APR_SUCCESS) {
-        user = apr_pstrdup(p, json_string_value(json_object_get(json_object_get(answer, "record"), "user")));
+        user = apr_pstrdup(
+            p, json_string_value(json_object_get(json_object_get(answer, "record"), "user")));
     }
     json_decref(answer);
     json_decref(request);
@@ -56,7 +58,8 @@ static authn_status check_password(request_rec *r, const char *session, const ch
     if (!user) {
         return AUTH_USER_NOT_FOUND;
     }
-    request = json_pack("{s:s, s:s, s:s, s:s}", "op", "home", "user", user, "session", session, "credential", credential);
+    request = json_pack("{s:s, s:s, s:s, s:s}", "op", "home", "user", user, "session", session,
+                        "credential", credential);
     if (request && persona_child_call(request, &answer, deadline) == APR_SUCCESS) {
         word = json_string_value(json_object_get(answer, "status"));
         outcome = word && !strcmp(word, "ok") ? AUTH_GRANTED : AUTH_DENIED;
@@ -74,7 +77,8 @@ static const authn_provider provider = {check_password, NULL};
 
 void persona_home_register(apr_pool_t *p)
 {
-    ap_register_auth_provider(p, AUTHN_PROVIDER_GROUP, NOTE, AUTHN_PROVIDER_VERSION, &provider, AP_AUTH_INTERNAL_PER_CONF);
+    ap_register_auth_provider(p, AUTHN_PROVIDER_GROUP, NOTE, AUTHN_PROVIDER_VERSION, &provider,
+                              AP_AUTH_INTERNAL_PER_CONF);
 }
 
 /** The path of PersonaHomeURL, ends with '/'. */
@@ -127,7 +131,8 @@ int persona_home_fixup(request_rec *r)
     }
     base = home_base(persona_conf(r->server), r->pool);
     if (!base || strncmp(r->uri, base, strlen(base))) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "a desktop's credential is good only below PersonaHomeURL");
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "a desktop's credential is good only below PersonaHomeURL");
         return HTTP_FORBIDDEN;
     }
     folder = persona_text_folder(user, r->pool);
@@ -145,8 +150,8 @@ int persona_home_fixup(request_rec *r)
             return HTTP_BAD_REQUEST;
         }
         path = uri.path;
-        if (ap_unescape_url(path) != OK || !ap_normalize_path(path, AP_NORMALIZE_NOT_ABOVE_ROOT |
-                                                              AP_NORMALIZE_MERGE_SLASHES)) {
+        if (ap_unescape_url(path) != OK ||
+            !ap_normalize_path(path, AP_NORMALIZE_NOT_ABOVE_ROOT | AP_NORMALIZE_MERGE_SLASHES)) {
             return HTTP_BAD_REQUEST;
         }
         if (strncmp(path, base, strlen(base)) || strncmp(path + strlen(base), folder, len) ||

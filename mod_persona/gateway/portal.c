@@ -65,8 +65,8 @@ static json_t *roles_json(const apr_array_header_t *roles)
 
 static int may_open(const portal_t *portal, const char *app)
 {
-    request_rec *sub = ap_sub_req_method_uri("GET", apr_pstrcat(portal->r->pool, portal->dir->base, app, "/", NULL),
-                                             portal->r, NULL);
+    request_rec *sub = ap_sub_req_method_uri(
+        "GET", apr_pstrcat(portal->r->pool, portal->dir->base, app, "/", NULL), portal->r, NULL);
     int allowed = sub->status == HTTP_OK;
 
     ap_destroy_sub_req(sub);
@@ -79,7 +79,8 @@ static int ready_of(const portal_t *portal, const char *persona_id)
     const json_t *personas = json_object_get(portal->status, "personas"), *one, *ready;
     size_t i;
 
-    json_array_foreach(personas, i, one) {
+    json_array_foreach(personas, i, one)
+    {
         const char *id = json_string_value(json_object_get(one, "id"));
 
         if (id && !strcmp(id, persona_id)) {
@@ -95,7 +96,8 @@ static const json_t *session_of(const portal_t *portal, const char *app)
     const json_t *list = json_object_get(portal->sessions, "sessions"), *one;
     size_t i;
 
-    json_array_foreach(list, i, one) {
+    json_array_foreach(list, i, one)
+    {
         const char *id = json_string_value(json_object_get(one, "app"));
 
         if (id && !strcmp(id, app)) {
@@ -156,9 +158,11 @@ static void app_show(persona_html_t *h, const portal_t *portal, const app_t *app
 {
     const char *base = portal->dir->base;
 
-    persona_html_add(h, "<li class=\"app%h\"><a class=\"open\" href=\"%s%u/\"><img src=\"%s.persona/icon/%u\" alt=\"\" "
-                     "width=\"56\" height=\"56\"><span class=\"words\"><b>%s</b>", app->session ? " running" : "", base,
-                     app->id, base, app->id, title_of(app));
+    persona_html_add(
+        h,
+        "<li class=\"app%h\"><a class=\"open\" href=\"%s%u/\"><img src=\"%s.persona/icon/%u\" alt=\"\" "
+        "width=\"56\" height=\"56\"><span class=\"words\"><b>%s</b>",
+        app->session ? " running" : "", base, app->id, base, app->id, title_of(app));
     if (app->persona->description) {
         persona_html_add(h, "<span class=\"quiet\">%s</span>", app->persona->description);
     }
@@ -173,9 +177,11 @@ static void app_show(persona_html_t *h, const portal_t *portal, const app_t *app
     }
     persona_html_add(h, "</span></a>");
     if (app->session) {
-        persona_html_add(h, "<form method=\"post\" action=\"%s%u/.persona/end\" class=\"row\"><a class=\"button main\" "
-                         "href=\"%s%u/\">Resume</a><button class=\"button danger\" aria-label=\"End %s\">End</button></form>",
-                         base, app->id, base, app->id, title_of(app));
+        persona_html_add(
+            h,
+            "<form method=\"post\" action=\"%s%u/.persona/end\" class=\"row\"><a class=\"button main\" "
+            "href=\"%s%u/\">Resume</a><button class=\"button danger\" aria-label=\"End %s\">End</button></form>",
+            base, app->id, base, app->id, title_of(app));
     }
     persona_html_add(h, "</li>\n");
 }
@@ -189,15 +195,18 @@ static int page_show(const portal_t *portal)
         running += APR_ARRAY_IDX(portal->apps, i, app_t).session != NULL;
     }
     persona_page_open(h, portal->conf, portal->dir->base, "Applications", "portal", "portal.js");
-    persona_html_add(h, "<link rel=\"prefetch\" href=\"%s\">\n", persona_asset_url(portal->dir->base, "viewer.js", h->pool));
+    persona_html_add(h, "<link rel=\"prefetch\" href=\"%s\">\n",
+                     persona_asset_url(portal->dir->base, "viewer.js", h->pool));
     persona_html_add(h, "<header><h1>Applications</h1>");
     if (*portal->user) {
         persona_html_add(h, "<p class=\"quiet\">Signed in as <b>%s</b></p>", portal->user);
     }
     persona_html_add(h, "</header>\n<main>\n");
     if (portal->down) {
-        persona_html_add(h, "<p class=\"alert\" role=\"alert\">The service that prepares desktops does not answer at the "
-                         "moment. Running sessions go on; try again in a few seconds.</p>\n");
+        persona_html_add(
+            h,
+            "<p class=\"alert\" role=\"alert\">The service that prepares desktops does not answer at the "
+            "moment. Running sessions go on; try again in a few seconds.</p>\n");
     }
     if (running) {
         persona_html_add(h, "<h2>Running</h2>\n<ul class=\"apps\">\n");
@@ -231,11 +240,14 @@ static int json_show(const portal_t *portal)
     for (i = 0; i < portal->apps->nelts; i++) {
         const app_t *app = &APR_ARRAY_IDX(portal->apps, i, app_t);
 
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:i, s:b}", "app", app->id, "title", title_of(app), "url",
-                                              apr_pstrcat(portal->r->pool, portal->dir->base, app->id, "/", NULL),
-                                              "ready", app->ready, "running", app->session != NULL));
+        json_array_append_new(
+            list,
+            json_pack("{s:s, s:s, s:s, s:i, s:b}", "app", app->id, "title", title_of(app), "url",
+                      apr_pstrcat(portal->r->pool, portal->dir->base, app->id, "/", NULL), "ready",
+                      app->ready, "running", app->session != NULL));
     }
-    return persona_page_json(portal->r, HTTP_OK, json_pack("{s:o, s:b}", "apps", list, "down", portal->down));
+    return persona_page_json(portal->r, HTTP_OK,
+                             json_pack("{s:o, s:b}", "apps", list, "down", portal->down));
 }
 
 int persona_portal_handler(request_rec *r, const persona_conf_t *conf, const persona_dir_t *dir)
@@ -253,13 +265,15 @@ int persona_portal_handler(request_rec *r, const persona_conf_t *conf, const per
     }
     roles = persona_visit_roles(r, dir);
     portal.apps = apr_array_make(r->pool, 16, sizeof(app_t));
-    ask(&portal, json_pack("{s:s, s:s, s:o}", "op", "visit", "user", portal.user, "roles", roles_json(roles)));
+    ask(&portal, json_pack("{s:s, s:s, s:o}", "op", "visit", "user", portal.user, "roles",
+                           roles_json(roles)));
     portal.catalog = persona_child_catalog(apr_time_now() + CALL_MAX, r->pool);
     if (!portal.down) {
         portal.status = ask(&portal, json_pack("{s:s, s:s}", "op", "status", "user", portal.user));
     }
     if (!portal.down && *portal.user) {
-        portal.sessions = ask(&portal, json_pack("{s:s, s:s}", "op", "sessions", "user", portal.user));
+        portal.sessions =
+            ask(&portal, json_pack("{s:s, s:s}", "op", "sessions", "user", portal.user));
     }
     if (portal.catalog) {
         apps_collect(&portal, roles);
@@ -267,6 +281,7 @@ int persona_portal_handler(request_rec *r, const persona_conf_t *conf, const per
     else {
         portal.down = 1;
     }
-    return accept && strstr(accept, "application/json") && !strstr(accept, "text/html") ? json_show(&portal)
-                                                                                       : page_show(&portal);
+    return accept && strstr(accept, "application/json") && !strstr(accept, "text/html")
+               ? json_show(&portal)
+               : page_show(&portal);
 }

@@ -19,9 +19,9 @@
 #include <mod_proxy.h>
 #include <util_filter.h>
 
-#define ACQUIRE apr_time_from_sec(2)
-#define RELAYED "persona-relayed"
-#define FILTER_OUT "PERSONA_RELAY_OUT"
+#define ACQUIRE      apr_time_from_sec(2)
+#define RELAYED      "persona-relayed"
+#define FILTER_OUT   "PERSONA_RELAY_OUT"
 #define FILTER_COUNT "PERSONA_RELAY_COUNT"
 
 static proxy_worker *relay_worker;
@@ -31,9 +31,9 @@ static ap_filter_rec_t *filter_out, *filter_count;
 typedef struct relayed_t {
     persona_visit_t *visit;
     persona_attached_t *attached;
-    const char *prefix;     /**< "/apps/app/" */
-    const char *place;      /**< stream_path, ends with '/' */
-    const char *address;    /**< "10.0.0.5:6080", IPv6 in brackets */
+    const char *prefix;  /**< "/apps/app/" */
+    const char *place;   /**< stream_path, ends with '/' */
+    const char *address; /**< "10.0.0.5:6080", IPv6 in brackets */
 } relayed_t;
 
 static relayed_t *relayed_of(request_rec *r)
@@ -49,8 +49,9 @@ static relayed_t *relayed_of(request_rec *r)
 /** Headers that name the person, the gateway's cookies or its client: only the gateway says them. */
 static int header_private(const char *name)
 {
-    static const char *const names[] = {"Authorization", "Proxy-Authorization", "Cookie", "Forwarded", "X-Real-IP",
-                                        "X-Remote-User", "Remote-User", "X-Auth-Request-User", NULL};
+    static const char *const names[] = {"Authorization", "Proxy-Authorization", "Cookie",
+                                        "Forwarded",     "X-Real-IP",           "X-Remote-User",
+                                        "Remote-User",   "X-Auth-Request-User", NULL};
     int i;
 
     if (!ap_cstr_casecmpn(name, "X-Persona-", 10) || !ap_cstr_casecmpn(name, "X-Forwarded-", 12)) {
@@ -75,7 +76,8 @@ static int header_keep(void *kept, const char *name, const char *value)
 /** The gateway's own origin in Origin and Referer becomes the instance's, which knows no other. */
 static void origin_inward(request_rec *r, const relayed_t *relayed)
 {
-    const char *origin = apr_table_get(r->headers_in, "Origin"), *referer = apr_table_get(r->headers_in, "Referer");
+    const char *origin = apr_table_get(r->headers_in, "Origin"),
+               *referer = apr_table_get(r->headers_in, "Referer");
     const char *host = apr_table_get(r->headers_in, "Host");
     const char *mine = host ? apr_pstrcat(r->pool, ap_http_scheme(r), "://", host, NULL) : "";
     const char *theirs = apr_pstrcat(r->pool, "http://", relayed->address, NULL), *under;
@@ -106,7 +108,8 @@ static void headers_inward(request_rec *r, const relayed_t *relayed)
     }
     origin_inward(r, relayed);
     apr_table_setn(kept, "X-Forwarded-Proto", ap_http_scheme(r));
-    apr_table_setn(kept, "X-Forwarded-Prefix", apr_pstrndup(r->pool, relayed->prefix, strlen(relayed->prefix) - 1));
+    apr_table_setn(kept, "X-Forwarded-Prefix",
+                   apr_pstrndup(r->pool, relayed->prefix, strlen(relayed->prefix) - 1));
     if (record->pass_user && *relayed->visit->user) {
         apr_table_setn(kept, "X-Persona-User", relayed->visit->user);
     }
@@ -116,7 +119,8 @@ static void headers_inward(request_rec *r, const relayed_t *relayed)
 
 static const char *location_outward(const relayed_t *relayed, const char *location, request_rec *r)
 {
-    const char *host = apr_table_get(r->headers_in, "Host"), *const schemes[] = {"http://", "https://", NULL};
+    const char *host = apr_table_get(r->headers_in, "Host"), *const schemes[] = {"http://",
+                                                                                 "https://", NULL};
     int i;
 
     if (*location == '/' && location[1] != '/') {
@@ -132,9 +136,11 @@ static const char *location_outward(const relayed_t *relayed, const char *locati
         }
         slash = strchr(rest, '/');
         authority = slash ? (apr_size_t)(slash - rest) : strlen(rest);
-        if ((authority == strlen(relayed->address) && !strncmp(rest, relayed->address, authority)) ||
+        if ((authority == strlen(relayed->address) &&
+             !strncmp(rest, relayed->address, authority)) ||
             (host && authority == strlen(host) && !ap_cstr_casecmpn(rest, host, authority))) {
-            return persona_path_outward(slash ? slash : "/", relayed->place, relayed->prefix, r->pool);
+            return persona_path_outward(slash ? slash : "/", relayed->place, relayed->prefix,
+                                        r->pool);
         }
     }
     return location;
@@ -148,7 +154,7 @@ typedef struct outward_t {
 
 static int header_outward(void *baton, const char *name, const char *value)
 {
-    static const char *const dropped[] = {"Service-Worker-Allowed", "Clear-Site-Data", "Alt-Svc",
+    static const char *const dropped[] = {"Service-Worker-Allowed",    "Clear-Site-Data", "Alt-Svc",
                                           "Strict-Transport-Security", "Public-Key-Pins", NULL};
     outward_t *out = baton;
     const char *moved = value;
@@ -160,7 +166,8 @@ static int header_outward(void *baton, const char *name, const char *value)
         }
     }
     if (!ap_cstr_casecmp(name, "Set-Cookie")) {
-        moved = persona_cookie_outward(value, out->relayed->place, out->relayed->prefix, out->r->pool);
+        moved =
+            persona_cookie_outward(value, out->relayed->place, out->relayed->prefix, out->r->pool);
     }
     else if (!ap_cstr_casecmp(name, "Location") || !ap_cstr_casecmp(name, "Content-Location")) {
         moved = location_outward(out->relayed, value, out->r);
@@ -185,8 +192,8 @@ static apr_status_t relay_out(ap_filter_t *f, apr_bucket_brigade *bb)
 }
 
 /** On an upgraded connection: whatever the client sends is a sign of life. */
-static apr_status_t relay_count(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode, apr_read_type_e block,
-                                apr_off_t bytes)
+static apr_status_t relay_count(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode,
+                                apr_read_type_e block, apr_off_t bytes)
 {
     apr_status_t status = ap_get_brigade(f->next, bb, mode, block, bytes);
 
@@ -206,7 +213,8 @@ static apr_status_t relayed_leave(void *baton)
 
 static int is_websocket(request_rec *r)
 {
-    const char *upgrade = apr_table_get(r->headers_in, "Upgrade"), *connection = apr_table_get(r->headers_in, "Connection");
+    const char *upgrade = apr_table_get(r->headers_in, "Upgrade"),
+               *connection = apr_table_get(r->headers_in, "Connection");
 
     return upgrade && !ap_cstr_casecmp(upgrade, "websocket") && connection &&
            ap_find_token(r->pool, connection, "upgrade");
@@ -223,7 +231,8 @@ static const char *place_of(const char *path, apr_pool_t *p)
 /** An upgraded connection may be silent for as long as the session may last; the kernel notices dead peers. */
 static void socket_prepare(persona_visit_t *visit, apr_socket_t *socket)
 {
-    apr_interval_time_t left = visit->record->ends ? visit->record->ends - apr_time_now() : apr_time_from_sec(86400);
+    apr_interval_time_t left =
+        visit->record->ends ? visit->record->ends - apr_time_now() : apr_time_from_sec(86400);
 
     apr_socket_timeout_set(socket, left > apr_time_from_sec(1) ? left : apr_time_from_sec(1));
     apr_socket_opt_set(socket, APR_SO_KEEPALIVE, 1);
@@ -238,18 +247,20 @@ int persona_relay(persona_visit_t *visit)
     int websocket = is_websocket(r);
 
     if (!relay_worker) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "mod_proxy and mod_proxy_http are not loaded: a2enmod proxy_http");
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "mod_proxy and mod_proxy_http are not loaded: a2enmod proxy_http");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (websocket && !persona_same_origin(r)) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "a page of another site asked for a WebSocket");
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      "a page of another site asked for a WebSocket");
         return HTTP_FORBIDDEN;
     }
     relayed->visit = visit;
     relayed->prefix = apr_pstrcat(r->pool, visit->base, visit->app, "/", NULL);
     relayed->place = place_of(record->path, r->pool);
-    relayed->address = apr_psprintf(r->pool, strchr(record->address, ':') ? "[%s]:%d" : "%s:%d", record->address,
-                                    record->port);
+    relayed->address = apr_psprintf(r->pool, strchr(record->address, ':') ? "[%s]:%d" : "%s:%d",
+                                    record->address, record->port);
     headers_inward(r, relayed);
     if (websocket) {
         socket = ap_get_conn_socket(r->connection);
@@ -262,8 +273,8 @@ int persona_relay(persona_visit_t *visit)
         ap_add_input_filter_handle(filter_count, relayed, NULL, r->connection);
     }
     ap_add_output_filter_handle(filter_out, relayed, r, r->connection);
-    r->filename = apr_pstrcat(r->pool, "proxy:", websocket ? "ws://" : "http://", relayed->address, relayed->place,
-                              visit->raw, r->args ? "?" : NULL, r->args, NULL);
+    r->filename = apr_pstrcat(r->pool, "proxy:", websocket ? "ws://" : "http://", relayed->address,
+                              relayed->place, visit->raw, r->args ? "?" : NULL, r->args, NULL);
     r->handler = "proxy-server";
     r->proxyreq = PROXYREQ_REVERSE;
     return DECLINED;
@@ -271,8 +282,8 @@ int persona_relay(persona_visit_t *visit)
 
 /* ---- hooks of mod_proxy ---- */
 
-static int pre_request(proxy_worker **worker, proxy_balancer **balancer, request_rec *r, proxy_server_conf *conf,
-                       char **url)
+static int pre_request(proxy_worker **worker, proxy_balancer **balancer, request_rec *r,
+                       proxy_server_conf *conf, char **url)
 {
     (void)conf;
     (void)url;
@@ -292,7 +303,8 @@ static int request_status(int *status, request_rec *r)
     if (!relayed || (*status != HTTP_SERVICE_UNAVAILABLE && *status != HTTP_BAD_GATEWAY)) {
         return DECLINED;
     }
-    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "instance %s of session %.16s does not answer at %s",
+    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                  "instance %s of session %.16s does not answer at %s",
                   relayed->visit->record->instance, relayed->visit->session, relayed->address);
     persona_visit_condemn(relayed->visit, "stream does not answer");
     if (r->sent_bodyct || r->bytes_sent) {
@@ -306,7 +318,8 @@ static int request_status(int *status, request_rec *r)
 
 static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
-    __typeof__(&proxy_hook_pre_request) hook = (__typeof__(hook))dlsym(RTLD_DEFAULT, "proxy_hook_pre_request");
+    __typeof__(&proxy_hook_pre_request) hook =
+        (__typeof__(hook))dlsym(RTLD_DEFAULT, "proxy_hook_pre_request");
 
     (void)pconf;
     (void)plog;
@@ -329,14 +342,16 @@ void persona_relay_register(apr_pool_t *p)
 
 const char *persona_relay_config(apr_pool_t *p, server_rec *s)
 {
-    __typeof__(&ap_proxy_define_worker) define = (__typeof__(define))dlsym(RTLD_DEFAULT, "ap_proxy_define_worker");
+    __typeof__(&ap_proxy_define_worker) define =
+        (__typeof__(define))dlsym(RTLD_DEFAULT, "ap_proxy_define_worker");
     module *proxy = ap_find_linked_module("mod_proxy.c");
     const char *error;
 
     if (!define || !proxy || !ap_find_linked_module("mod_proxy_http.c")) {
         return "mod_proxy and mod_proxy_http are not loaded: a2enmod proxy_http";
     }
-    error = define(p, &relay_worker, NULL, ap_get_module_config(s->module_config, proxy), "persona://instances", 0);
+    error = define(p, &relay_worker, NULL, ap_get_module_config(s->module_config, proxy),
+                   "persona://instances", 0);
     if (error) {
         relay_worker = NULL;
         return error;

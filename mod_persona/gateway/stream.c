@@ -4,8 +4,9 @@
  * @brief APP/.persona/stream: a WebSocket of the viewer on one side, the instance's RFB port over TCP on the other.
  *
  * One stream_t on one worker thread, for as long as the stream lasts. Neither side is read while the other has not
- * taken what came before, so a slow side slows the other down, memory stays bounded, and nothing here blocks. The handshake is completed
- * even where there is nothing to show: only then can the viewer be told why, by a close code of ours.
+ * taken what came before, so a slow side slows the other down, memory stays bounded, and nothing here blocks. The
+ * handshake is completed even where there is nothing to show: only then can the viewer be told why, by a close code
+ * of ours.
  */
 #include "gateway.h"
 
@@ -26,18 +27,24 @@
 #include "rfb.h"
 #include "websocket.h"
 
-#define WINDOW (64 * 1024)                   /**< bytes of the client that may wait for the backend */
-#define CHUNK (32 * 1024)                    /**< at most so much is given to httpd at once: more could block */
+#define WINDOW      (64 * 1024) /**< bytes of the client that may wait for the backend */
+#define CHUNK       (32 * 1024) /**< at most so much is given to httpd at once: more could block */
 #define MESSAGE_MAX (16 * 1024 * 1024)
-#define TURN 1000                            /**< ms: how often the end of the session is looked at */
-#define PING apr_time_from_sec(20)
-#define SILENCE apr_time_from_sec(70)        /**< no byte of the client, not even a pong */
-#define PARTING apr_time_from_sec(2)         /**< for the closing handshake */
-#define HOME_TURN apr_time_from_sec(2)
-#define HOME_MAX apr_time_from_sec(120)
+#define TURN        1000 /**< ms: how often the end of the session is looked at */
+#define PING        apr_time_from_sec(20)
+#define SILENCE     apr_time_from_sec(70) /**< no byte of the client, not even a pong */
+#define PARTING     apr_time_from_sec(2)  /**< for the closing handshake */
+#define HOME_TURN   apr_time_from_sec(2)
+#define HOME_MAX    apr_time_from_sec(120)
 
 /** Close codes of ours (RFC 6455, section 7.4.2: 4000 to 4999 are private); viewer.js has the same list. */
-enum { CLOSE_ENDED = 4001, CLOSE_BROKEN = 4002, CLOSE_HOME = 4003, CLOSE_NONE = 4004, CLOSE_LATER = 4005 };
+enum {
+    CLOSE_ENDED = 4001,
+    CLOSE_BROKEN = 4002,
+    CLOSE_HOME = 4003,
+    CLOSE_NONE = 4004,
+    CLOSE_LATER = 4005
+};
 
 typedef struct stream_t {
     persona_visit_t *visit;
@@ -46,10 +53,10 @@ typedef struct stream_t {
     wslay_event_context_ptr ws;
     apr_bucket_brigade *in, *out;
     apr_size_t out_len;
-    int client_fd, backend_fd;   /**< -1: none */
-    int connected;               /**< the backend has accepted */
-    int data_frame;              /**< the frame being received is the stream's */
-    int open;                    /**< the home is there: bytes may flow */
+    int client_fd, backend_fd; /**< -1: none */
+    int connected;             /**< the backend has accepted */
+    int data_frame;            /**< the frame being received is the stream's */
+    int open;                  /**< the home is there: bytes may flow */
     int client_gone, closing;
     persona_attached_t *attached;
     persona_rfb_t rfb;
@@ -62,7 +69,8 @@ typedef struct stream_t {
 
 /* ---- between wslay and httpd's filters ---- */
 
-static ssize_t ws_recv(wslay_event_context_ptr ws, uint8_t *buffer, size_t len, int flags, void *baton)
+static ssize_t ws_recv(wslay_event_context_ptr ws, uint8_t *buffer, size_t len, int flags,
+                       void *baton)
 {
     stream_t *s = baton;
     apr_size_t n = len;
@@ -70,10 +78,12 @@ static ssize_t ws_recv(wslay_event_context_ptr ws, uint8_t *buffer, size_t len, 
 
     (void)flags;
     if (sizeof(s->to_backend) - s->to_backend_len >= len) {
-        status = ap_get_brigade(s->c->input_filters, s->in, AP_MODE_READBYTES, APR_NONBLOCK_READ, (apr_off_t)len);
+        status = ap_get_brigade(s->c->input_filters, s->in, AP_MODE_READBYTES, APR_NONBLOCK_READ,
+                                (apr_off_t)len);
     }
     if (status == APR_SUCCESS) {
-        status = APR_BRIGADE_EMPTY(s->in) ? APR_EAGAIN : apr_brigade_flatten(s->in, (char *)buffer, &n);
+        status =
+            APR_BRIGADE_EMPTY(s->in) ? APR_EAGAIN : apr_brigade_flatten(s->in, (char *)buffer, &n);
         apr_brigade_cleanup(s->in);
         if (status == APR_SUCCESS && n > 0) {
             s->heard = apr_time_now();
@@ -90,7 +100,8 @@ static ssize_t ws_recv(wslay_event_context_ptr ws, uint8_t *buffer, size_t len, 
     return -1;
 }
 
-static ssize_t ws_send(wslay_event_context_ptr ws, const uint8_t *data, size_t len, int flags, void *baton)
+static ssize_t ws_send(wslay_event_context_ptr ws, const uint8_t *data, size_t len, int flags,
+                       void *baton)
 {
     stream_t *s = baton;
 
@@ -118,7 +129,8 @@ static void close_queue(stream_t *s, uint16_t code, const char *why)
     }
 }
 
-static void ws_frame(wslay_event_context_ptr ws, const struct wslay_event_on_frame_recv_start_arg *arg, void *baton)
+static void ws_frame(wslay_event_context_ptr ws,
+                     const struct wslay_event_on_frame_recv_start_arg *arg, void *baton)
 {
     stream_t *s = baton;
 
@@ -130,12 +142,14 @@ static void ws_frame(wslay_event_context_ptr ws, const struct wslay_event_on_fra
 }
 
 /** Payload of the client, piece by piece; ws_recv() has seen to it that there is room. */
-static void ws_chunk(wslay_event_context_ptr ws, const struct wslay_event_on_frame_recv_chunk_arg *arg, void *baton)
+static void ws_chunk(wslay_event_context_ptr ws,
+                     const struct wslay_event_on_frame_recv_chunk_arg *arg, void *baton)
 {
     stream_t *s = baton;
 
     (void)ws;
-    if (!s->data_frame || s->closing || arg->data_length > sizeof(s->to_backend) - s->to_backend_len) {
+    if (!s->data_frame || s->closing ||
+        arg->data_length > sizeof(s->to_backend) - s->to_backend_len) {
         return;
     }
     memcpy(s->to_backend + s->to_backend_len, arg->data, arg->data_length);
@@ -206,17 +220,19 @@ static void backend_connect(stream_t *s)
     const persona_record_t *record = s->visit->record;
     apr_sockaddr_t *address;
 
-    if (apr_sockaddr_info_get(&address, record->address, APR_UNSPEC, (apr_port_t)record->port, 0, s->r->pool) !=
-        APR_SUCCESS) {
+    if (apr_sockaddr_info_get(&address, record->address, APR_UNSPEC, (apr_port_t)record->port, 0,
+                              s->r->pool) != APR_SUCCESS) {
         return;
     }
-    s->backend_fd = socket(address->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    s->backend_fd =
+        socket(address->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
     if (s->backend_fd < 0) {
         return;
     }
     setsockopt(s->backend_fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     setsockopt(s->backend_fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
-    if (connect(s->backend_fd, (struct sockaddr *)&address->sa, address->salen) && errno != EINPROGRESS) {
+    if (connect(s->backend_fd, (struct sockaddr *)&address->sa, address->salen) &&
+        errno != EINPROGRESS) {
         close(s->backend_fd);
         s->backend_fd = -1;
     }
@@ -272,7 +288,8 @@ static void backend_write(stream_t *s)
 
 static void backend_read(stream_t *s)
 {
-    struct wslay_event_msg message = {.opcode = WSLAY_BINARY_FRAME, .msg = (const uint8_t *)s->from_backend};
+    struct wslay_event_msg message = {.opcode = WSLAY_BINARY_FRAME,
+                                      .msg = (const uint8_t *)s->from_backend};
     ssize_t n = recv(s->backend_fd, s->from_backend, sizeof(s->from_backend), 0);
 
     if (n > 0) {
@@ -291,15 +308,17 @@ static void backend_read(stream_t *s)
 
 static int may_read_backend(const stream_t *s)
 {
-    return s->connected && s->open && !s->closing && !s->c->data_in_output_filters && !wslay_event_want_write(s->ws);
+    return s->connected && s->open && !s->closing && !s->c->data_in_output_filters &&
+           !wslay_event_want_write(s->ws);
 }
 
 static void turn(stream_t *s)
 {
     struct pollfd fds[2] = {{.fd = s->client_fd}, {.fd = s->backend_fd}};
 
-    fds[0].events = (short)((sizeof(s->to_backend) - s->to_backend_len >= CHUNK ? POLLIN : 0) |
-                            (s->c->data_in_output_filters || wslay_event_want_write(s->ws) ? POLLOUT : 0));
+    fds[0].events =
+        (short)((sizeof(s->to_backend) - s->to_backend_len >= CHUNK ? POLLIN : 0) |
+                (s->c->data_in_output_filters || wslay_event_want_write(s->ws) ? POLLOUT : 0));
     if (s->backend_fd >= 0) {
         fds[1].events = (short)((may_read_backend(s) ? POLLIN : 0) |
                                 (!s->connected || (s->open && s->to_backend_len) ? POLLOUT : 0));
@@ -315,7 +334,8 @@ static void turn(stream_t *s)
     if (s->backend_fd >= 0 && !s->connected) {
         backend_connected(s, fds[1].revents);
     }
-    else if (s->backend_fd >= 0 && fds[1].revents & (POLLIN | POLLHUP | POLLERR) && may_read_backend(s)) {
+    else if (s->backend_fd >= 0 && fds[1].revents & (POLLIN | POLLHUP | POLLERR) &&
+             may_read_backend(s)) {
         backend_read(s);
     }
     /* not only after POLLIN: the TLS filter may hold bytes that poll() does not see */
@@ -371,8 +391,11 @@ static void run(stream_t *s, persona_visit_e outcome)
         }
     }
     else {
-        close_queue(s, outcome == PERSONA_VISIT_ENDED ? CLOSE_ENDED
-                       : outcome == PERSONA_VISIT_DOWN ? CLOSE_LATER : CLOSE_NONE, "there is no running session");
+        close_queue(s,
+                    outcome == PERSONA_VISIT_ENDED  ? CLOSE_ENDED
+                    : outcome == PERSONA_VISIT_DOWN ? CLOSE_LATER
+                                                    : CLOSE_NONE,
+                    "there is no running session");
     }
     while (!parted(s)) {
         if (s->attached && !s->open && !s->closing) {
@@ -399,10 +422,11 @@ static int handshake_check(request_rec *r)
     const char *version = apr_table_get(r->headers_in, "Sec-WebSocket-Version");
     const char *key = apr_table_get(r->headers_in, "Sec-WebSocket-Key");
 
-    if (r->method_number != M_GET || r->header_only || r->connection->master || r->proto_num < HTTP_VERSION(1, 1) ||
+    if (r->method_number != M_GET || r->header_only || r->connection->master ||
+        r->proto_num < HTTP_VERSION(1, 1) ||
         !persona_websocket_offers(apr_table_get(r->headers_in, "Upgrade"), "websocket") ||
-        !persona_websocket_offers(apr_table_get(r->headers_in, "Connection"), "upgrade") || !version ||
-        strcmp(version, "13")) {
+        !persona_websocket_offers(apr_table_get(r->headers_in, "Connection"), "upgrade") ||
+        !version || strcmp(version, "13")) {
         apr_table_setn(r->err_headers_out, "Upgrade", "websocket");
         apr_table_setn(r->err_headers_out, "Sec-WebSocket-Version", "13");
         return HTTP_UPGRADE_REQUIRED;
@@ -424,9 +448,11 @@ static void handshake(request_rec *r)
     apr_table_clear(r->headers_out);
     apr_table_setn(r->headers_out, "Upgrade", "websocket");
     apr_table_setn(r->headers_out, "Connection", "Upgrade");
-    apr_table_setn(r->headers_out, "Sec-WebSocket-Accept",
-                   persona_websocket_accept(apr_table_get(r->headers_in, "Sec-WebSocket-Key"), r->pool));
-    if (persona_websocket_offers(apr_table_get(r->headers_in, "Sec-WebSocket-Protocol"), "binary")) {
+    apr_table_setn(
+        r->headers_out, "Sec-WebSocket-Accept",
+        persona_websocket_accept(apr_table_get(r->headers_in, "Sec-WebSocket-Key"), r->pool));
+    if (persona_websocket_offers(apr_table_get(r->headers_in, "Sec-WebSocket-Protocol"),
+                                 "binary")) {
         apr_table_setn(r->headers_out, "Sec-WebSocket-Protocol", "binary");
     }
     r->status = HTTP_SWITCHING_PROTOCOLS;
@@ -441,7 +467,8 @@ static void handshake(request_rec *r)
 
 int persona_stream_handler(persona_visit_t *visit)
 {
-    static const struct wslay_event_callbacks callbacks = {ws_recv, ws_send, NULL, ws_frame, ws_chunk, NULL, NULL};
+    static const struct wslay_event_callbacks callbacks = {ws_recv,  ws_send, NULL, ws_frame,
+                                                           ws_chunk, NULL,    NULL};
     request_rec *r = visit->r;
     persona_visit_e outcome;
     stream_t *s;

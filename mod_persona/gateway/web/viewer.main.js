@@ -64,7 +64,8 @@ async function look() {
     return finish("This session has ended", state.reason || "It can be started again.", true);
   }
   if (state.state === "home" || code === HOME) {
-    return finish("Your files cannot be reached", state.reason || state.message || "Try again in a few minutes.", false);
+    return finish("Your files cannot be reached",
+      state.reason || state.message || "Try again in a few minutes.", false);
   }
   if (state.state === "none") {
     location.reload();

@@ -400,8 +400,8 @@ static persona_visit_e home_ask(persona_visit_t *visit)
             record_take(visit, record)) {
             record_remember(visit);
         }
-        if (text_of(answer, "reason")) {
-            visit->reason = apr_pstrdup(visit->r->pool, text_of(answer, "reason"));
+        if (text_of(answer, "home_problem")) {
+            visit->reason = apr_pstrdup(visit->r->pool, text_of(answer, "home_problem"));
         }
     }
     json_decref(answer);
@@ -427,7 +427,13 @@ persona_visit_e persona_visit_home(persona_visit_t *visit)
             apr_sleep(INSTANT / 2);
         }
     }
-    return visit->record->home == 3 ? PERSONA_VISIT_HOME : PERSONA_VISIT_READY;
+    if (visit->record->home != 3) {
+        return PERSONA_VISIT_READY;
+    }
+    if (!visit->reason) {
+        home_ask(visit); /* a record says that it failed, not why */
+    }
+    return PERSONA_VISIT_HOME;
 }
 
 void persona_visit_condemn(persona_visit_t *visit, const char *reason)

@@ -87,9 +87,11 @@ int libvirt_error_code(void)
 apr_status_t libvirt_failed(virConnectPtr conn, persona_result_t *res, const char *problem, const char *what)
 {
     virErrorPtr error = virGetLastError();
-    const char *words = error && error->message ? error->message : "no reason given";
     apr_status_t status = APR_EGENERAL;
+    char words[sizeof(res->detail)];
 
+    /* a copy: the next libvirt call of this thread frees it */
+    apr_cpystrn(words, error && error->message ? error->message : "no reason given", sizeof(words));
     switch (error ? error->code : VIR_ERR_OK) {
     case VIR_ERR_NO_DOMAIN:
     case VIR_ERR_NO_SECRET:

@@ -162,7 +162,8 @@ static persona_instance_t *view(persona_compute_t *c, const fake_instance_t *f, 
     return i;
 }
 
-static apr_status_t fake_list(persona_compute_t *c, apr_array_header_t **instances, persona_result_t *res, apr_pool_t *p)
+static apr_status_t fake_list(persona_compute_t *c, apr_array_header_t **instances, persona_result_t *res,
+                              apr_pool_t *p)
 {
     apr_status_t status, after;
     apr_time_t read_at = now();

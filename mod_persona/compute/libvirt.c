@@ -15,8 +15,8 @@
  * | pool=    | persona                      | storage pool for the disks of VMs; defined if absent |
  * | listen=  | 127.0.0.1                    | address at which the hypervisor serves the screens of VMs |
  * | idmap=   | 100000:65536                 | START:COUNT, the host's ids that containers run as |
- * | allow=   | (none)                       | ADDR:PORT[;...], what isolated instances may reach (home server) |
- * | filter=  | on                           | off: no network filter (hosts without iptables): only the bridge isolates |
+ * | allow=   | (none)                       | ADDR:PORT[;...], what isolated instances may reach |
+ * | filter=  | on                           | off: no network filter; then only the bridge isolates |
  *
  * THE LIFE OF AN INSTANCE. Its domain is transient: it vanishes when it ends, and with it nothing that matters.
  *   create:  intent -> address, devices, disk -> domain -> the intent is "made"

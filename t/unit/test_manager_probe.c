@@ -80,7 +80,8 @@ static void peer_open(peer_t *peer)
 
     peer->fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(bind(peer->fd, (struct sockaddr *)&a, sizeof(a)), 0);
-    assert_int_equal(listen(peer->fd, 16), 0);
+    /* One listener stands in for many instances: its queue must hold all of them, or the kernel drops connections. */
+    assert_int_equal(listen(peer->fd, 1024), 0);
     assert_int_equal(getsockname(peer->fd, (struct sockaddr *)&a, &size), 0);
     peer->port = ntohs(a.sin_port);
     assert_int_equal(pthread_create(&peer->thread, NULL, peer_thread, peer), 0);

@@ -197,7 +197,7 @@ static apr_status_t open_compute(persona_compute_t **c, const persona_compute_co
 
     (void)parent;
     /* Not below the caller's pool: a call that hangs may outlive it. */
-    apr_pool_create(&p, NULL);
+    apr_pool_create_unmanaged(&p);
     lv = apr_pcalloc(p, sizeof(*lv));
     persona_compute_conf_t *copy = apr_pmemdup(p, conf, sizeof(*conf));
     copy->name = apr_pstrdup(p, conf->name);
@@ -237,16 +237,6 @@ static void close_compute(persona_compute_t *c)
     }
 }
 
-static void watch(persona_compute_t *c, persona_compute_event_cb *cb, void *baton)
-{
-    libvirt_t *lv = (libvirt_t *)c;
-
-    pthread_mutex_lock(&lv->mutex);
-    lv->event = cb;
-    lv->event_baton = baton;
-    pthread_mutex_unlock(&lv->mutex);
-}
-
 /* ---- create ---- */
 
 typedef struct create_args_t {
@@ -272,6 +262,7 @@ static persona_t *copy_persona(const persona_t *persona, apr_pool_t *p)
 
     copy->id = apr_pstrdup(p, persona->id);
     copy->app_id = apr_pstrdup(p, persona->app_id);
+    copy->title = apr_pstrdup(p, persona->title);
     copy->source = apr_pstrdup(p, persona->source);
     memcpy(copy->fingerprint, persona->fingerprint, sizeof(copy->fingerprint));
     copy->resources = persona->resources;
@@ -468,7 +459,7 @@ const persona_compute_provider_t persona_libvirt_provider = {
     .check_persona = check_persona,
     .open = open_compute,
     .close = close_compute,
-    .watch = watch,
+    .watch = libvirt_watch,
     .capacity = libvirt_capacity,
     .list = libvirt_list,
     .inspect = libvirt_inspect,

@@ -59,16 +59,16 @@ typedef enum { LIBVIRT_QUICK, LIBVIRT_SLOW, LIBVIRT_LANES } libvirt_lane_e;
 
 typedef struct libvirt_job_t libvirt_job_t;
 typedef struct libvirt_lane_t libvirt_lane_t;
+typedef struct libvirt_listener_t libvirt_listener_t;
 
 typedef struct libvirt_t {
     persona_compute_t head;  /**< must be first */
     apr_pool_t *pool;
     const libvirt_options_t *options;
     libvirt_lane_t *lanes[LIBVIRT_LANES];
-    pthread_mutex_t mutex;   /**< guards what follows */
+    libvirt_listener_t *listener;
+    pthread_mutex_t mutex;   /**< guards filters */
     apr_table_t *filters;    /**< network filters that this process has defined: name and XML */
-    persona_compute_event_cb *event;
-    void *event_baton;
 } libvirt_t;
 
 /* ---- libvirt_call.c ---- */
@@ -102,6 +102,8 @@ libvirt_job_t *libvirt_job_make(libvirt_t *lv, libvirt_lane_e lane, const char *
 /** Run it, at most for the timeout: then APR_TIMEUP, and the job (with its args) belongs to the lane. Otherwise
  * the job's pool lives as long as `p`. */
 apr_status_t libvirt_job_run(libvirt_job_t *job, persona_result_t *res, apr_pool_t *p);
+/** The vtable's watch(). */
+void libvirt_watch(persona_compute_t *c, persona_compute_event_cb *cb, void *baton);
 /** Free a job that was not run. */
 void libvirt_job_drop(libvirt_job_t *job);
 /** For the work itself: nobody waits for it any more. */
@@ -273,7 +275,7 @@ int libvirt_text_valid(const char *text);
 /** NULL, or why this persona cannot be written as a domain. */
 const char *libvirt_plan_check(const libvirt_options_t *options, const persona_t *persona, apr_pool_t *p);
 const char *libvirt_domain_xml(const libvirt_plan_t *plan, apr_pool_t *p);
-/** PERSONA_COMMAND: argv as words that a shell reads back as they were. */
+/** PERSONA_COMMAND: argv as a JSON array. */
 const char *libvirt_command_text(const apr_array_header_t *command, apr_pool_t *p);
 /** The metadata element of an instance. `prefix` as libvirt wants it in a domain's XML, "": none. */
 const char *libvirt_metadata_xml(const libvirt_domain_t *domain, apr_pool_t *p);

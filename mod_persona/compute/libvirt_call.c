@@ -19,7 +19,7 @@
  * The lane's mutex guards all of the lane and the states of its jobs; it is never held over a call.
  */
 #include <errno.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -42,6 +42,7 @@ struct libvirt_lane_t {
     int started, idle, ended, closing;
     virConnectPtr conn;
     int connecting;
+    int callback;               /**< registration of the events with conn; -1: none */
     apr_time_t failed_at;       /**< monotonic; 0: the last attempt was good */
     char failure[256];
 };
@@ -86,13 +87,13 @@ int libvirt_error_code(void)
 
 apr_status_t libvirt_failed(virConnectPtr conn, persona_result_t *res, const char *problem, const char *what)
 {
-    virErrorPtr error = virGetLastError();
+    const char *last = virGetLastErrorMessage();
     apr_status_t status = APR_EGENERAL;
-    char words[sizeof(res->detail)];
+    char words[400];
 
-    /* a copy: the next libvirt call of this thread frees it */
-    apr_cpystrn(words, error && error->message ? error->message : "no reason given", sizeof(words));
-    switch (error ? error->code : VIR_ERR_OK) {
+    /* The next call of libvirt, whichever it is, forgets the error. */
+    apr_cpystrn(words, last, sizeof(words));
+    switch (libvirt_error_code()) {
     case VIR_ERR_NO_DOMAIN:
     case VIR_ERR_NO_SECRET:
     case VIR_ERR_NO_STORAGE_VOL:
@@ -156,12 +157,45 @@ static void process_start(void)
     process_ready = 1;
 }
 
-static int on_lifecycle(virConnectPtr conn, virDomainPtr domain, int event, int detail, void *baton)
-{
-    libvirt_t *lv = baton;
-    const char *name = virDomainGetName(domain);
+/* Where libvirt's events go. libvirt keeps a registration, and so this, for longer than the connection and perhaps
+ * the compute: it is freed with its last holder, and from the close on it leads nowhere. */
+struct libvirt_listener_t {
+    pthread_mutex_t mutex;
+    libvirt_t *lv;   /**< NULL: closed */
     persona_compute_event_cb *cb;
-    void *cb_baton;
+    void *baton;
+    int holders;
+};
+
+static void listener_release(void *data)
+{
+    libvirt_listener_t *listener = data;
+    int left;
+
+    pthread_mutex_lock(&listener->mutex);
+    left = --listener->holders;
+    pthread_mutex_unlock(&listener->mutex);
+    if (!left) {
+        pthread_mutex_destroy(&listener->mutex);
+        free(listener);
+    }
+}
+
+void libvirt_watch(persona_compute_t *c, persona_compute_event_cb *cb, void *baton)
+{
+    libvirt_listener_t *listener = ((libvirt_t *)c)->listener;
+
+    pthread_mutex_lock(&listener->mutex);
+    listener->cb = cb;
+    listener->baton = baton;
+    pthread_mutex_unlock(&listener->mutex);
+}
+
+/* The mutex is held over the callback, so that none is under way any more when the compute has been closed. */
+static int on_lifecycle(virConnectPtr conn, virDomainPtr domain, int event, int detail, void *data)
+{
+    libvirt_listener_t *listener = data;
+    const char *name = virDomainGetName(domain);
 
     (void)conn;
     (void)event;
@@ -169,17 +203,32 @@ static int on_lifecycle(virConnectPtr conn, virDomainPtr domain, int event, int 
     if (!name || strncmp(name, LIBVIRT_NAME_PREFIX, strlen(LIBVIRT_NAME_PREFIX))) {
         return 0;
     }
-    pthread_mutex_lock(&lv->mutex);
-    cb = lv->event;
-    cb_baton = lv->event_baton;
-    pthread_mutex_unlock(&lv->mutex);
-    if (cb) {
-        cb(cb_baton, &lv->head, name + strlen(LIBVIRT_NAME_PREFIX));
+    pthread_mutex_lock(&listener->mutex);
+    if (listener->lv && listener->cb) {
+        listener->cb(listener->baton, &listener->lv->head, name + strlen(LIBVIRT_NAME_PREFIX));
     }
+    pthread_mutex_unlock(&listener->mutex);
     return 0;
 }
 
 /* ---- the connection ---- */
+
+static void listen_to(libvirt_lane_t *lane, virConnectPtr conn)
+{
+    libvirt_listener_t *listener = lane->lv->listener;
+
+    pthread_mutex_lock(&listener->mutex);
+    ++listener->holders;
+    pthread_mutex_unlock(&listener->mutex);
+    lane->callback = virConnectDomainEventRegisterAny(conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                                                      VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), listener,
+                                                      listener_release);
+    if (lane->callback < 0) {
+        persona_log(PERSONA_LOG_WARNING, 0, "compute %s: libvirt sends no events: %s", lane->lv->head.conf->name,
+                    virGetLastErrorMessage());
+        listener_release(listener);
+    }
+}
 
 /* Blocks for as long as the daemon likes. */
 static virConnectPtr connect_now(libvirt_lane_t *lane)
@@ -192,35 +241,39 @@ static virConnectPtr connect_now(libvirt_lane_t *lane)
     }
     /* Closed after count + 1 silent seconds: before the callers' time is over, where that is long enough. */
     virConnectSetKeepAlive(conn, 1, seconds > 3 ? (unsigned)seconds - 2 : 1);
-    if (lane->events
-        && virConnectDomainEventRegisterAny(conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-                                            VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), lane->lv, NULL) < 0) {
-        persona_log(PERSONA_LOG_WARNING, 0, "compute %s: libvirt sends no events: %s", lane->lv->head.conf->name,
-                    virGetLastErrorMessage());
+    if (lane->events) {
+        listen_to(lane, conn);
     }
     return conn;
+}
+
+static void disconnect(libvirt_lane_t *lane, virConnectPtr conn)
+{
+    /* A registration keeps its connection alive. */
+    if (lane->callback >= 0) {
+        virConnectDomainEventDeregisterAny(conn, lane->callback);
+        lane->callback = -1;
+    }
+    virConnectClose(conn);
 }
 
 /* A reference to the lane's connection, which is opened where there is none; NULL: it cannot be. */
 static virConnectPtr connection(libvirt_lane_t *lane, persona_result_t *res)
 {
-    virConnectPtr conn = NULL, dead = NULL;
+    virConnectPtr conn, dead;
 
     pthread_mutex_lock(&lane->mutex);
     while (lane->connecting && !lane->closing) {
         pthread_cond_wait(&lane->changed, &lane->mutex);
     }
-    if (lane->conn && virConnectIsAlive(lane->conn) != 1) {
+    if (!lane->closing && (!lane->conn || virConnectIsAlive(lane->conn) != 1)
+        && (!lane->failed_at || monotonic() - lane->failed_at >= RECONNECT_AFTER)) {
         dead = lane->conn;
         lane->conn = NULL;
-    }
-    if (!lane->conn && !lane->closing
-        && (!lane->failed_at || monotonic() - lane->failed_at >= RECONNECT_AFTER)) {
         lane->connecting = 1;
         pthread_mutex_unlock(&lane->mutex);
         if (dead) {
-            virConnectClose(dead);
-            dead = NULL;
+            disconnect(lane, dead);
         }
         conn = connect_now(lane);
         pthread_mutex_lock(&lane->mutex);
@@ -252,9 +305,6 @@ static virConnectPtr connection(libvirt_lane_t *lane, persona_result_t *res)
                            lane->lv->head.conf->address, lane->failure);
     }
     pthread_mutex_unlock(&lane->mutex);
-    if (dead) {
-        virConnectClose(dead);
-    }
     return conn;
 }
 
@@ -266,7 +316,8 @@ libvirt_job_t *libvirt_job_make(libvirt_t *lv, libvirt_lane_e lane, const char *
     apr_pool_t *pool;
     libvirt_job_t *job;
 
-    apr_pool_create(&pool, NULL);
+    /* Not below APR's root pool: who frees it first at the end of the process would not be known. */
+    apr_pool_create_unmanaged(&pool);
     job = apr_pcalloc(pool, sizeof(*job));
     job->pool = pool;
     job->args = apr_pcalloc(pool, args_size);
@@ -433,14 +484,18 @@ apr_status_t libvirt_job_run(libvirt_job_t *job, persona_result_t *res, apr_pool
 apr_status_t libvirt_lanes_open(libvirt_t *lv)
 {
     pthread_once(&process_once, process_start);
-    if (!process_ready) {
+    if (!process_ready || !(lv->listener = calloc(1, sizeof(*lv->listener)))) {
         return APR_EGENERAL;
     }
+    pthread_mutex_init(&lv->listener->mutex, NULL);
+    lv->listener->lv = lv;
+    lv->listener->holders = 1;
     for (int i = 0; i < LIBVIRT_LANES; ++i) {
         libvirt_lane_t *lane = apr_pcalloc(lv->pool, sizeof(*lane));
 
         lane->lv = lv;
         lane->events = i == LIBVIRT_QUICK;
+        lane->callback = -1;
         pthread_mutex_init(&lane->mutex, NULL);
         condition_init(&lane->changed);
         lv->lanes[i] = lane;
@@ -472,7 +527,7 @@ static int lane_close(libvirt_lane_t *lane)
         }
     }
     if (conn && !late) {
-        virConnectClose(conn);
+        disconnect(lane, conn);
     }
     if (!late) {
         pthread_cond_destroy(&lane->changed);
@@ -485,8 +540,12 @@ int libvirt_lanes_close(libvirt_t *lv)
 {
     int clean = 1;
 
+    pthread_mutex_lock(&lv->listener->mutex);
+    lv->listener->lv = NULL;
+    pthread_mutex_unlock(&lv->listener->mutex);
     for (int i = 0; i < LIBVIRT_LANES; ++i) {
         clean &= lane_close(lv->lanes[i]);
     }
+    listener_release(lv->listener);
     return clean;
 }

@@ -143,12 +143,14 @@ apr_status_t libvirt_net_read(virConnectPtr conn, const char *name, libvirt_net_
         return status == APR_ENOENT ? APR_EGENERAL : status;
     }
     active = virNetworkIsActive(network);
-    xml = virNetworkGetXMLDesc(network, 0);
-    virNetworkFree(network);
-    if (!xml || active < 0) {
-        free(xml);
-        return libvirt_failed(conn, res, "network-missing", apr_psprintf(p, "network %s cannot be used", name));
+    xml = active < 0 ? NULL : virNetworkGetXMLDesc(network, 0);
+    if (!xml) {
+        apr_status_t status = libvirt_failed(conn, res, "network-missing",
+                                             apr_psprintf(p, "network %s cannot be used", name));
+        virNetworkFree(network);
+        return status;
     }
+    virNetworkFree(network);
     wrong = libvirt_net_parse(xml, net, p);
     free(xml);
     if (wrong) {

@@ -484,6 +484,14 @@ apr_status_t libvirt_stats(persona_compute_t *c, const char *uuid, persona_usage
     return status;
 }
 
+/* The most that this domain was made for. A container's quota could be set to anything. */
+static int cpus_max(virDomainPtr handle, const virDomainInfo *info)
+{
+    const int max = virDomainGetVcpusFlags(handle, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_VCPU_MAXIMUM);
+
+    return max > 0 ? max : info->nrVirtCpu;
+}
+
 static int set_cpus(libvirt_t *lv, virDomainPtr handle, int cpus)
 {
     virTypedParameterPtr params = NULL;
@@ -525,10 +533,20 @@ static apr_status_t resize_work(libvirt_t *lv, virConnectPtr conn, void *data, p
     virDomainPtr handle = virDomainLookupByUUIDString(conn, args->uuid);
     virDomainInfo info;
     apr_status_t status = APR_SUCCESS;
+    int max;
 
     (void)p;
-    if (!handle) {
-        return libvirt_failed(conn, res, "gone", "cannot resize the instance");
+    if (!handle || virDomainGetInfo(handle, &info) < 0) {
+        status = libvirt_failed(conn, res, "gone", "cannot resize the instance");
+        if (handle) {
+            virDomainFree(handle);
+        }
+        return status;
+    }
+    max = cpus_max(handle, &info);
+    if (args->cpus > max) {
+        status = persona_result_set(res, APR_EINVAL, "resize", "the instance was made for %d cpus at most", max);
+        args->cpus = 0;
     }
     if (args->memory &&
         virDomainSetMemoryFlags(handle, (unsigned long)(args->memory / 1024), VIR_DOMAIN_MEM_LIVE) < 0) {

@@ -189,10 +189,12 @@ apr_status_t libvirt_intent_read(libvirt_t *lv, virConnectPtr conn, const char *
         return libvirt_failed(conn, res, "gone", apr_psprintf(p, "no instance %s", uuid));
     }
     xml = virSecretGetXMLDesc(secret, 0);
-    virSecretFree(secret);
     if (!xml) {
-        return libvirt_failed(conn, res, "gone", apr_psprintf(p, "no instance %s", uuid));
+        apr_status_t status = libvirt_failed(conn, res, "gone", apr_psprintf(p, "no instance %s", uuid));
+        virSecretFree(secret);
+        return status;
     }
+    virSecretFree(secret);
     text = apr_pstrdup(p, description_of(xml, p));
     free(xml);
     for (int i = 0; i < 4; ++i) {

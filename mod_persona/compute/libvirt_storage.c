@@ -26,7 +26,7 @@
 
 #define LIST_MAX (1024 * 1024)
 #define CMDLINE_MAX 2048
-#define CMDLINE_DEFAULT "root=/dev/vda rw console=ttyS0 quiet"
+#define CMDLINE_DEFAULT "console=ttyS0 quiet"
 
 /* Relative, without a way out: no "..", no empty part, nothing that XML cannot hold. */
 static int image_name_valid(const char *name)
@@ -347,6 +347,7 @@ apr_status_t libvirt_volume_delete(libvirt_t *lv, virConnectPtr conn, const char
     if (lv->options->driver != LIBVIRT_QEMU || !(pool = pool_peek(lv, conn))) {
         return APR_SUCCESS;
     }
+    virResetLastError();
     volume = virStorageVolLookupByName(pool, libvirt_volume_name(lv, uuid, p));
     if ((!volume || virStorageVolDelete(volume, 0) < 0) && libvirt_error_code() != VIR_ERR_NO_STORAGE_VOL) {
         status = libvirt_failed(conn, res, "storage", apr_psprintf(p, "cannot delete the disk of %s", uuid));
@@ -371,10 +372,12 @@ apr_status_t libvirt_volume_list(libvirt_t *lv, virConnectPtr conn, apr_array_he
         return APR_SUCCESS;
     }
     count = virStoragePoolListAllVolumes(pool, &volumes, 0);
-    virStoragePoolFree(pool);
     if (count < 0) {
-        return libvirt_failed(conn, res, "storage", "cannot list volumes");
+        apr_status_t status = libvirt_failed(conn, res, "storage", "cannot list volumes");
+        virStoragePoolFree(pool);
+        return status;
     }
+    virStoragePoolFree(pool);
     for (int i = 0; i < count; ++i) {
         const char *name = virStorageVolGetName(volumes[i]);
 

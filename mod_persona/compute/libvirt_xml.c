@@ -11,14 +11,15 @@
  *   PERSONA_INSTANCE, PERSONA_ID    its uuid and its persona
  *   PERSONA_HOOK_KEY                key of the assign hook's signature
  *   PERSONA_STREAM_PORT             0: the hypervisor's screen is the stream
- *   PERSONA_HOOK_PORT               where there is a home
- *   PERSONA_COMMAND                 what the desktop starts: words quoted for a POSIX shell, so that
- *                                   `eval "set -- $PERSONA_COMMAND"` gives the argv back
+ *   PERSONA_HOOK_PORT, _PATH        where the assign hook listens, if the persona has a home
+ *   PERSONA_TITLE                   name of the desktop, for people
+ *   PERSONA_COMMAND                 argv of what the desktop starts, a JSON array of strings
  *   PERSONA_ROOT_SIZE               container: bytes of the writable layer
  *   PERSONA_ADDRESS, _PREFIX, _GATEWAY   container: its network, which is already set up
  * and the persona's own env, which cannot override these. No value holds a control character, so a line is
  * a value. (The firmware entry is on qemu's command line, which local users of the hypervisor can read.)
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include <apr_lib.h>
@@ -58,7 +59,14 @@ static int env_name_valid(const char *name)
     return 1;
 }
 
-static const char *check_env(const apr_table_t *env, apr_pool_t *p)
+/* libvirt's container driver writes <initenv> into its own files unescaped (as of 9.0): what would be markup there
+ * could add to the domain, or lose it at a restart of libvirt. */
+static int initenv_valid(const char *text)
+{
+    return !strpbrk(text, "<&") && !strstr(text, "]]>");
+}
+
+static const char *check_env(const apr_table_t *env, int container, apr_pool_t *p)
 {
     const apr_array_header_t *entries = env ? apr_table_elts(env) : NULL;
 
@@ -73,6 +81,10 @@ static const char *check_env(const apr_table_t *env, apr_pool_t *p)
             return apr_psprintf(p, "the value of the environment variable %s holds control characters or is not "
                                 "UTF-8", entry->key);
         }
+        if (container && !initenv_valid(entry->val)) {
+            return apr_psprintf(p, "the value of the environment variable %s holds <, & or ]]>, which libvirt cannot "
+                                "give to a container", entry->key);
+        }
     }
     return NULL;
 }
@@ -80,7 +92,7 @@ static const char *check_env(const apr_table_t *env, apr_pool_t *p)
 const char *libvirt_plan_check(const libvirt_options_t *options, const persona_t *persona, apr_pool_t *p)
 {
     const persona_environment_t *environment = &persona->environment;
-    const char *wrong = check_env(environment->env, p);
+    const char *wrong = check_env(environment->env, options->driver == LIBVIRT_LXC, p);
 
     if (wrong) {
         return wrong;
@@ -89,6 +101,10 @@ const char *libvirt_plan_check(const libvirt_options_t *options, const persona_t
         if (!libvirt_text_valid(APR_ARRAY_IDX(environment->command, i, const char *))) {
             return "a word of the command holds control characters or is not UTF-8";
         }
+    }
+    if ((persona->title && !libvirt_text_valid(persona->title))
+        || (environment->home_hook && !libvirt_text_valid(environment->home_hook))) {
+        return "the title or the path of the assign hook holds control characters or is not UTF-8";
     }
     if (!environment->network || !*environment->network || !libvirt_text_valid(environment->network)) {
         return "a libvirt network is needed: execution_environment.network.name";
@@ -110,21 +126,34 @@ const char *libvirt_plan_check(const libvirt_options_t *options, const persona_t
     return NULL;
 }
 
+/* `text` with what is markup in XML put in another way. */
+static const char *without_markup(const char *text, const char *lt, const char *gt, const char *amp, apr_pool_t *p)
+{
+    const char *result = "";
+    apr_size_t len;
+
+    while (*(text += len = strcspn(text, "<>&"))) {
+        result = apr_pstrcat(p, result, apr_pstrmemdup(p, text - len, len),
+                             *text == '<' ? lt : *text == '>' ? gt : amp, NULL);
+        ++text;
+    }
+    return apr_pstrcat(p, result, text - len, NULL);
+}
+
 const char *libvirt_command_text(const apr_array_header_t *command, apr_pool_t *p)
 {
-    const char *text = "";
+    json_t *words = json_array();
+    const char *copy;
+    char *text;
 
     for (int i = 0; command && i < command->nelts; ++i) {
-        const char *word = APR_ARRAY_IDX(command, i, const char *), *quote;
-
-        text = apr_pstrcat(p, text, i ? " '" : "'", NULL);
-        while ((quote = strchr(word, '\''))) {
-            text = apr_pstrcat(p, text, apr_pstrmemdup(p, word, quote - word), "'\\''", NULL);
-            word = quote + 1;
-        }
-        text = apr_pstrcat(p, text, word, "'", NULL);
+        json_array_append_new(words, json_string(APR_ARRAY_IDX(command, i, const char *)));
     }
-    return text;
+    text = json_dumps(words, JSON_COMPACT);
+    copy = text ? without_markup(text, "\\u003c", "\\u003e", "\\u0026", p) : "[]";
+    free(text);
+    json_decref(words);
+    return copy;
 }
 
 /* ---- writing ---- */
@@ -222,11 +251,15 @@ static apr_table_t *environment_of(const libvirt_plan_t *plan, apr_pool_t *p)
     apr_table_set(env, "PERSONA_INSTANCE", plan->uuid);
     apr_table_set(env, "PERSONA_ID", plan->persona->id);
     apr_table_set(env, "PERSONA_STREAM_PORT", apr_itoa(p, environment->stream_port));
+    /* A title is for people, so letters that look the same will do. */
+    apr_table_set(env, "PERSONA_TITLE", !plan->persona->title ? plan->persona->app_id
+                  : without_markup(plan->persona->title, "\xef\xbc\x9c", "\xef\xbc\x9e", "\xef\xbc\x86", p));
     if (plan->hook_key) {
         apr_table_set(env, "PERSONA_HOOK_KEY", plan->hook_key);
     }
     if (environment->home_hook) {
         apr_table_set(env, "PERSONA_HOOK_PORT", apr_itoa(p, environment->home_port));
+        apr_table_set(env, "PERSONA_HOOK_PATH", environment->home_hook);
     }
     if (environment->command && environment->command->nelts) {
         apr_table_set(env, "PERSONA_COMMAND", libvirt_command_text(environment->command, p));

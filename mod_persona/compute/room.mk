@@ -11,5 +11,5 @@ libpersona_compute_la_SOURCES = \
 	mod_persona/compute/libvirt_secret.c \
 	mod_persona/compute/libvirt_storage.c \
 	mod_persona/compute/libvirt_xml.c
-libpersona_compute_la_CFLAGS = $(AM_CFLAGS) $(LIBVIRT_CFLAGS) $(XML_CFLAGS) -pthread
-libpersona_compute_la_LIBADD = libpersona_persona.la $(LIBVIRT_LIBS) $(XML_LIBS) $(APR_LIBS) -lpthread
+libpersona_compute_la_CFLAGS = $(AM_CFLAGS) $(LIBVIRT_CFLAGS) $(XML_CFLAGS) $(JANSSON_CFLAGS) -pthread
+libpersona_compute_la_LIBADD = libpersona_persona.la $(LIBVIRT_LIBS) $(XML_LIBS) $(JANSSON_LIBS) $(APR_LIBS) -lpthread

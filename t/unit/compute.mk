@@ -1,1 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+COMPUTE_UNIT_LIBS = libpersona_compute.la libpersona_persona.la $(XML_LIBS) $(UNIT_LIBS)
+COMPUTE_UNIT_CFLAGS = $(AM_CFLAGS) $(LIBVIRT_CFLAGS) $(XML_CFLAGS)
+noinst_PROGRAMS += t/provider/test_provider
+t_provider_test_provider_SOURCES = t/provider/test_provider.c
+t_provider_test_provider_LDADD = libpersona_compute.la libpersona_persona.la $(APR_LIBS) -lpthread
+EXTRA_DIST += t/provider/prepare t/provider/image

@@ -21,11 +21,14 @@
  * THE LIFE OF AN INSTANCE. Its domain is transient: it vanishes when it ends, and with it nothing that matters.
  *   create:  intent -> address, devices, disk -> domain -> the intent is "made"
  *   destroy: domain -> disk -> reservations -> intent
- * A crash after any step leaves the intent, so list() tells of it and destroy() finishes the job.
+ * A crash after any step leaves the intent, so list() tells of it and destroy() finishes the job. create() is done
+ * when the intent is written; it waits for the rest as long as a call may last, to tell of an early failure, and a
+ * later one is noted in the intent: list() then has the instance as gone, with the reason.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include <apr_atomic.h>
 #include <apr_file_info.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
@@ -187,6 +190,29 @@ static const char *check_persona(const persona_compute_conf_t *conf, const perso
 
 /* ---- open and close ---- */
 
+/* KVM where libvirt can really use it. The first answer takes seconds: libvirt asks its emulators. */
+static const char *machine_type(libvirt_t *lv, virConnectPtr conn)
+{
+    if (!apr_atomic_read32(&lv->kvm)) {
+        char *capabilities = virConnectGetDomainCapabilities(conn, NULL, NULL, NULL, "kvm", 0);
+
+        apr_atomic_set32(&lv->kvm, capabilities ? 2 : 1);
+        free(capabilities);
+    }
+    return apr_atomic_read32(&lv->kvm) == 2 ? "kvm" : "qemu";
+}
+
+static apr_status_t warm_work(libvirt_t *lv, virConnectPtr conn, void *data, persona_result_t *res, apr_pool_t *p)
+{
+    (void)data;
+    (void)res;
+    (void)p;
+    if (lv->options->driver == LIBVIRT_QEMU) {
+        machine_type(lv, conn);
+    }
+    return APR_SUCCESS;
+}
+
 static apr_status_t open_compute(persona_compute_t **c, const persona_compute_conf_t *conf, const char *ns,
                                  apr_interval_time_t timeout, persona_result_t *res, apr_pool_t *parent)
 {
@@ -195,7 +221,6 @@ static apr_status_t open_compute(persona_compute_t **c, const persona_compute_co
     libvirt_t *lv;
     const char *wrong;
 
-    (void)parent;
     /* Not below the caller's pool: a call that hangs may outlive it. */
     apr_pool_create_unmanaged(&p);
     lv = apr_pcalloc(p, sizeof(*lv));
@@ -223,6 +248,10 @@ static apr_status_t open_compute(persona_compute_t **c, const persona_compute_co
         apr_pool_destroy(p);
         return APR_EGENERAL;
     }
+    /* Nobody waits for it, but the first call need not connect and find out about KVM. */
+    for (int lane = 0; lane < LIBVIRT_LANES; ++lane) {
+        libvirt_job_start(libvirt_job_make(lv, lane, NULL, warm_work, 0), 0, NULL, parent);
+    }
     *c = &lv->head;
     return APR_SUCCESS;
 }
@@ -238,11 +267,6 @@ static void close_compute(persona_compute_t *c)
 }
 
 /* ---- create ---- */
-
-typedef struct create_args_t {
-    libvirt_job_t *job;
-    libvirt_plan_t plan;
-} create_args_t;
 
 static apr_array_header_t *copy_words(const apr_array_header_t *words, apr_pool_t *p)
 {
@@ -280,16 +304,6 @@ static persona_t *copy_persona(const persona_t *persona, apr_pool_t *p)
     return copy;
 }
 
-/* KVM where libvirt can really use it. */
-static const char *machine_type(virConnectPtr conn)
-{
-    char *capabilities = virConnectGetDomainCapabilities(conn, NULL, NULL, NULL, "kvm", 0);
-    const char *type = capabilities ? "kvm" : "qemu";
-
-    free(capabilities);
-    return type;
-}
-
 static int has_fuse(const libvirt_options_t *options, apr_pool_t *p)
 {
     apr_finfo_t info;
@@ -312,7 +326,7 @@ static apr_status_t prepare(libvirt_t *lv, virConnectPtr conn, libvirt_plan_t *p
     }
     plan->net = net;
     plan->type = lv->options->driver == LIBVIRT_LXC ? "lxc" : lv->options->driver == LIBVIRT_TEST ? "test"
-                                                                                                   : machine_type(conn);
+                                                                                                   : machine_type(lv, conn);
     plan->x86 = virNodeGetInfo(conn, &node) == 0 && !strcmp(node.model, "x86_64");
     plan->fuse = persona->environment.home_hook && has_fuse(lv->options, p);
     if (lv->options->driver == LIBVIRT_LXC) {
@@ -330,8 +344,40 @@ static apr_status_t prepare(libvirt_t *lv, virConnectPtr conn, libvirt_plan_t *p
         plan->devices = devices;
     }
     if (status == APR_SUCCESS && lv->options->driver == LIBVIRT_QEMU) {
-        status = libvirt_volume_create(lv, conn, plan->uuid, plan->image, persona->resources.storage, &plan->volume,
-                                       res, p);
+        status = libvirt_volume_create(lv, conn, plan, res, p);
+    }
+    return status;
+}
+
+static apr_status_t write_intent(libvirt_t *lv, virConnectPtr conn, const libvirt_plan_t *plan, int stage,
+                                 const char *reason, persona_result_t *res, apr_pool_t *p)
+{
+    libvirt_intent_t intent = {.uuid = plan->uuid, .persona_id = plan->persona->id,
+                               .fingerprint = plan->persona->fingerprint, .created = plan->created,
+                               .stage = stage, .reason = reason};
+
+    return libvirt_intent_write(lv, conn, &intent, res, p);
+}
+
+static apr_status_t intent_work(libvirt_t *lv, virConnectPtr conn, void *data, persona_result_t *res,
+                                apr_pool_t *p)
+{
+    return write_intent(lv, conn, data, LIBVIRT_MAKING, NULL, res, p);
+}
+
+static apr_status_t boot(virConnectPtr conn, const libvirt_plan_t *plan, persona_result_t *res, apr_pool_t *p)
+{
+    virDomainPtr domain = virDomainCreateXML(conn, libvirt_domain_xml(plan, p), 0);
+    apr_status_t status = APR_SUCCESS;
+
+    if (!domain) {
+        status = libvirt_failed(conn, res, "boot", "libvirt cannot start the instance");
+        domain = status == APR_TIMEUP ? NULL : virDomainLookupByUUIDString(conn, plan->uuid);
+    }
+    if (domain) {
+        /* Also when an earlier attempt made it and only its answer was lost. */
+        virDomainFree(domain);
+        return persona_result_set(res, APR_SUCCESS, NULL, "%s", "");
     }
     return status;
 }
@@ -339,73 +385,75 @@ static apr_status_t prepare(libvirt_t *lv, virConnectPtr conn, libvirt_plan_t *p
 static apr_status_t create_work(libvirt_t *lv, virConnectPtr conn, void *data, persona_result_t *res,
                                 apr_pool_t *p)
 {
-    create_args_t *args = data;
-    libvirt_plan_t *plan = &args->plan;
-    libvirt_intent_t intent = {.uuid = plan->uuid, .persona_id = plan->persona->id,
-                               .fingerprint = plan->persona->fingerprint, .created = plan->created};
-    virDomainPtr domain;
-    apr_status_t status = libvirt_intent_write(lv, conn, &intent, res, p);
+    libvirt_plan_t *plan = data;
+    persona_result_t ignored;
+    apr_status_t status = prepare(lv, conn, plan, res, p);
 
     if (status == APR_SUCCESS) {
-        status = prepare(lv, conn, plan, res, p);
+        status = boot(conn, plan, res, p);
     }
-    if (status != APR_SUCCESS) {
-        return status;
+    if (status == APR_SUCCESS) {
+        return write_intent(lv, conn, plan, LIBVIRT_MADE, NULL, res, p);
     }
-    /* Nobody waits any more, so destroy() is on its way: it must not come first. */
-    if (libvirt_job_abandoned(args->job)) {
-        return APR_TIMEUP;
+    write_intent(lv, conn, plan, LIBVIRT_FAILED, res->detail, &ignored, p);
+    return status;
+}
+
+static const char *check_create(const persona_create_t *how)
+{
+    if (!persona_uuid_valid(how->uuid)) {
+        return "an instance needs a uuid";
     }
-    domain = virDomainCreateXML(conn, libvirt_domain_xml(plan, p), 0);
-    if (!domain) {
-        status = libvirt_failed(conn, res, "boot", "libvirt cannot start the instance");
-        if (status == APR_TIMEUP || !(domain = virDomainLookupByUUIDString(conn, plan->uuid))) {
-            return status;
-        }
-        /* It runs: an earlier attempt whose answer was lost. */
-        persona_result_set(res, APR_SUCCESS, NULL, "%s", "");
+    if ((how->reason && !libvirt_text_valid(how->reason)) || (how->hook_key && !libvirt_text_valid(how->hook_key))) {
+        return "the reason and the key of an instance cannot hold control characters";
     }
-    virDomainFree(domain);
-    intent.made = 1;
-    return libvirt_intent_write(lv, conn, &intent, res, p);
+    return NULL;
 }
 
 static apr_status_t create(persona_compute_t *c, const persona_t *persona, const persona_create_t *how,
                            persona_result_t *res, apr_pool_t *p)
 {
     libvirt_t *lv = (libvirt_t *)c;
-    const char *wrong = libvirt_plan_check(lv->options, persona, p), *problem = "persona";
-    libvirt_job_t *job;
-    create_args_t *args;
+    const char *wrong = check_create(how), *problem = "persona";
+    const apr_time_t began = apr_time_now();
+    libvirt_job_t *intent, *job;
+    libvirt_plan_t *plan;
     libvirt_image_t *image;
+    apr_interval_time_t left;
+    apr_status_t status;
 
-    if (!persona_uuid_valid(how->uuid)) {
-        wrong = "an instance needs a uuid";
-    }
-    if ((how->reason && !libvirt_text_valid(how->reason)) || (how->hook_key && !libvirt_text_valid(how->hook_key))) {
-        wrong = "the reason and the key of an instance cannot hold control characters";
-    }
+    wrong = wrong ? wrong : libvirt_plan_check(lv->options, persona, p);
     if (wrong) {
         return persona_result_set(res, APR_EINVAL, problem, "%s", wrong);
     }
-    job = libvirt_job_make(lv, LIBVIRT_SLOW, how->uuid, create_work, sizeof(create_args_t));
-    args = job->args;
+    job = libvirt_job_make(lv, LIBVIRT_SLOW, how->uuid, create_work, sizeof(libvirt_plan_t));
     wrong = libvirt_image_find(lv->options, persona, &image, &problem, job->pool);
     if (wrong) {
         persona_result_set(res, APR_EINVAL, problem, "%s", wrong);
         libvirt_job_drop(job);
         return APR_EINVAL;
     }
-    args->job = job;
-    args->plan.persona = copy_persona(persona, job->pool);
-    args->plan.options = lv->options;
-    args->plan.ns = lv->head.ns;
-    args->plan.uuid = apr_pstrdup(job->pool, how->uuid);
-    args->plan.hook_key = apr_pstrdup(job->pool, how->hook_key);
-    args->plan.reason = apr_pstrdup(job->pool, how->reason);
-    args->plan.created = apr_time_now();
-    args->plan.image = image;
-    return libvirt_job_run(job, res, p);
+    plan = job->args;
+    plan->persona = copy_persona(persona, job->pool);
+    plan->options = lv->options;
+    plan->ns = lv->head.ns;
+    plan->uuid = apr_pstrdup(job->pool, how->uuid);
+    plan->hook_key = apr_pstrdup(job->pool, how->hook_key);
+    plan->reason = apr_pstrdup(job->pool, how->reason);
+    plan->created = began;
+    plan->image = image;
+
+    intent = libvirt_job_make(lv, LIBVIRT_QUICK, how->uuid, intent_work, sizeof(libvirt_plan_t));
+    *(libvirt_plan_t *)intent->args = (libvirt_plan_t){
+        .uuid = apr_pstrdup(intent->pool, how->uuid), .persona = copy_persona(persona, intent->pool),
+        .created = began};
+    status = libvirt_job_run(intent, res, p);
+    if (status != APR_SUCCESS) {
+        libvirt_job_drop(job);
+        return status;
+    }
+    left = lv->head.timeout - (apr_time_now() - began);
+    return libvirt_job_start(job, left < 0 || left > lv->head.timeout ? 0 : left, res, p);
 }
 
 /* ---- destroy ---- */

@@ -68,6 +68,7 @@ typedef struct libvirt_t {
     libvirt_lane_t *lanes[LIBVIRT_LANES];
     libvirt_listener_t *listener;
     pthread_mutex_t mutex;   /**< guards filters */
+    volatile apr_uint32_t kvm; /**< 0: not known, 1: no, 2: yes */
     apr_table_t *filters;    /**< network filters that this process has defined: name and XML */
 } libvirt_t;
 
@@ -86,7 +87,7 @@ struct libvirt_job_t {
     libvirt_work_fn *work;
     const char *key;
     libvirt_job_t *next;
-    int running, done, abandoned; /**< guarded by the lane's mutex */
+    int running, done, abandoned, detached; /**< guarded by the lane's mutex */
     pthread_cond_t finished;
     apr_status_t status;
     persona_result_t result;
@@ -106,8 +107,8 @@ apr_status_t libvirt_job_run(libvirt_job_t *job, persona_result_t *res, apr_pool
 void libvirt_watch(persona_compute_t *c, persona_compute_event_cb *cb, void *baton);
 /** Free a job that was not run. */
 void libvirt_job_drop(libvirt_job_t *job);
-/** For the work itself: nobody waits for it any more. */
-int libvirt_job_abandoned(libvirt_job_t *job);
+/** Run it also when nobody waits any more. APR_SUCCESS: done, or not yet after `wait`. */
+apr_status_t libvirt_job_start(libvirt_job_t *job, apr_interval_time_t wait, persona_result_t *res, apr_pool_t *p);
 /** The last error of this thread as a status, with its words in `res`: "what: libvirt's words". */
 apr_status_t libvirt_failed(virConnectPtr conn, persona_result_t *res, const char *problem, const char *what);
 /** The code of this thread's last error, VIR_ERR_OK: none. */
@@ -120,7 +121,8 @@ int libvirt_error_code(void);
 typedef struct libvirt_intent_t {
     const char *uuid, *persona_id, *fingerprint;
     apr_time_t created;
-    int made;                /**< the engine has accepted the domain */
+    enum { LIBVIRT_MAKING, LIBVIRT_MADE, LIBVIRT_FAILED } stage; /**< made: the engine has accepted the domain */
+    const char *reason;      /**< failed: why; else NULL */
 } libvirt_intent_t;
 
 /** One secret of ours. */
@@ -211,11 +213,10 @@ typedef struct libvirt_image_t {
  * is then the stable word. Only looks at names where the hypervisor is another host. */
 const char *libvirt_image_find(const libvirt_options_t *options, const persona_t *persona,
                                libvirt_image_t **image, const char **problem, apr_pool_t *p);
-/** The name of an instance's volume. */
-const char *libvirt_volume_name(const libvirt_t *lv, const char *uuid, apr_pool_t *p);
-/** Make the instance's disk over the image; the same again where it is there. *path is where it lies. */
-apr_status_t libvirt_volume_create(libvirt_t *lv, virConnectPtr conn, const char *uuid,
-                                   const libvirt_image_t *image, apr_int64_t size, const char **path,
+struct libvirt_plan_t;
+/** Make the disk over the image and the file with the environment; what is there already is kept. Fills in volume
+ * and env of the plan. */
+apr_status_t libvirt_volume_create(libvirt_t *lv, virConnectPtr conn, struct libvirt_plan_t *plan,
                                    persona_result_t *res, apr_pool_t *p);
 apr_status_t libvirt_volume_delete(libvirt_t *lv, virConnectPtr conn, const char *uuid, persona_result_t *res,
                                    apr_pool_t *p);
@@ -251,7 +252,7 @@ typedef struct libvirt_plan_t {
     const char *type;        /**< "lxc", "kvm", "qemu", "test" */
     int x86;
     const libvirt_image_t *image;
-    const char *volume;      /**< path of the disk; NULL with containers */
+    const char *volume, *env; /**< virtual machines: paths of the disk and of the file with the environment */
     const libvirt_net_t *net;
     const char *address;     /**< reserved; NULL: DHCP gives one */
     const char *filter;      /**< NULL: none */
@@ -274,6 +275,8 @@ typedef struct libvirt_domain_t {
 int libvirt_text_valid(const char *text);
 /** NULL, or why this persona cannot be written as a domain. */
 const char *libvirt_plan_check(const libvirt_options_t *options, const persona_t *persona, apr_pool_t *p);
+/** The environment of an instance as lines KEY=VALUE. */
+const char *libvirt_plan_env(const libvirt_plan_t *plan, apr_pool_t *p);
 const char *libvirt_domain_xml(const libvirt_plan_t *plan, apr_pool_t *p);
 /** PERSONA_COMMAND: argv as a JSON array. */
 const char *libvirt_command_text(const apr_array_header_t *command, apr_pool_t *p);

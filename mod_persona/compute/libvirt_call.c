@@ -343,12 +343,12 @@ void libvirt_job_drop(libvirt_job_t *job)
     job_free(job);
 }
 
-int libvirt_job_abandoned(libvirt_job_t *job)
+static int is_abandoned(libvirt_job_t *job)
 {
     int abandoned;
 
     pthread_mutex_lock(&job->lane->mutex);
-    abandoned = job->abandoned;
+    abandoned = job->abandoned && !job->detached;
     pthread_mutex_unlock(&job->lane->mutex);
     return abandoned;
 }
@@ -387,7 +387,7 @@ static void run_job(libvirt_job_t *job)
         alive = virConnectIsAlive(conn) == 1;
         virConnectClose(conn);
         /* Lost on the way, most often because libvirt was restarted since the last call: once more. */
-        if (alive || job->status != APR_TIMEUP || libvirt_job_abandoned(job)) {
+        if (alive || job->status != APR_TIMEUP || is_abandoned(job)) {
             return;
         }
     }
@@ -436,12 +436,13 @@ static void *run_thread(void *data)
     return NULL;
 }
 
-apr_status_t libvirt_job_run(libvirt_job_t *job, persona_result_t *res, apr_pool_t *p)
+/* Queue the job and wait for it. Whether it is done; if not, it belongs to the lane. */
+static int wait_for(libvirt_job_t *job, apr_interval_time_t wait)
 {
     libvirt_lane_t *lane = job->lane;
-    const struct timespec until = timespec_of(monotonic() + job->lv->head.timeout);
+    const struct timespec until = timespec_of(monotonic() + wait);
     libvirt_job_t **at;
-    int waiting = 1;
+    int waiting = 1, drop = 0;
 
     pthread_mutex_lock(&lane->mutex);
     for (at = &lane->queue; *at; at = &(*at)->next) {
@@ -457,26 +458,47 @@ apr_status_t libvirt_job_run(libvirt_job_t *job, persona_result_t *res, apr_pool
     }
     if (job->done) {
         pthread_mutex_unlock(&lane->mutex);
-        apr_pool_cleanup_register(p, job, job_free, apr_pool_cleanup_null);
-        if (res) {
-            *res = job->result;
-        }
-        return job->status;
+        return 1;
     }
     job->abandoned = 1;
-    int running = job->running;
-    for (at = &lane->queue; !running && *at; at = &(*at)->next) {
+    for (at = &lane->queue; !job->running && !job->detached && *at; at = &(*at)->next) {
         if (*at == job) {
             *at = job->next;
+            drop = 1;
             break;
         }
     }
     pthread_mutex_unlock(&lane->mutex);
-    if (!running) {
+    if (drop) {
         job_free(job);
     }
+    return 0;
+}
+
+static apr_status_t outcome(libvirt_job_t *job, persona_result_t *res, apr_pool_t *p)
+{
+    apr_pool_cleanup_register(p, job, job_free, apr_pool_cleanup_null);
+    if (res) {
+        *res = job->result;
+    }
+    return job->status;
+}
+
+apr_status_t libvirt_job_run(libvirt_job_t *job, persona_result_t *res, apr_pool_t *p)
+{
+    libvirt_t *lv = job->lv;
+
+    if (wait_for(job, lv->head.timeout)) {
+        return outcome(job, res, p);
+    }
     return persona_result_set(res, APR_TIMEUP, "engine-slow", "libvirt at %s did not answer within %" APR_INT64_T_FMT
-                              " ms", lane->lv->head.conf->address, apr_time_as_msec(lane->lv->head.timeout));
+                              " ms", lv->head.conf->address, apr_time_as_msec(lv->head.timeout));
+}
+
+apr_status_t libvirt_job_start(libvirt_job_t *job, apr_interval_time_t wait, persona_result_t *res, apr_pool_t *p)
+{
+    job->detached = 1;
+    return wait_for(job, wait) ? outcome(job, res, p) : APR_SUCCESS;
 }
 
 /* ---- lanes ---- */

@@ -121,7 +121,8 @@ static apr_status_t read_leftover(libvirt_t *lv, virConnectPtr conn, const char 
     instance->compute = lv->head.conf->name;
     instance->host = "";
     instance->read_at = read_at;
-    instance->state = intent && !intent->made && read_at - intent->created < LIBVIRT_CREATE_MAX
+    instance->reason = intent ? intent->reason : NULL;
+    instance->state = intent && intent->stage == LIBVIRT_MAKING && read_at - intent->created < LIBVIRT_CREATE_MAX
                           ? PERSONA_INSTANCE_CREATING : PERSONA_INSTANCE_GONE;
     *result = instance;
     return APR_SUCCESS;

@@ -142,6 +142,8 @@ apr_status_t libvirt_secret_list(virConnectPtr conn, const char *prefix, apr_arr
 
 /* ---- intents ---- */
 
+static const char *const stages[] = {"making", "made", "failed"};
+
 static const char *intent_usage(const libvirt_t *lv, const char *uuid, apr_pool_t *p)
 {
     return apr_pstrcat(p, "persona-intent:", lv->head.ns, ":", uuid, NULL);
@@ -155,8 +157,9 @@ static const char *intent_token(const libvirt_t *lv, const char *uuid, apr_pool_
 apr_status_t libvirt_intent_write(libvirt_t *lv, virConnectPtr conn, const libvirt_intent_t *intent,
                                   persona_result_t *res, apr_pool_t *p)
 {
-    const char *about = apr_psprintf(p, "%s %" APR_TIME_T_FMT " %s %s", intent->made ? "made" : "making",
-                                     intent->created, intent->persona_id, intent->fingerprint);
+    const char *about = apr_psprintf(p, "%s %" APR_TIME_T_FMT " %s %s %s", stages[intent->stage], intent->created,
+                                     intent->persona_id, intent->fingerprint,
+                                     intent->reason && libvirt_text_valid(intent->reason) ? intent->reason : "");
 
     return libvirt_secret_take(conn, intent_usage(lv, intent->uuid, p), intent_token(lv, intent->uuid, p), about,
                                res, p);
@@ -206,10 +209,12 @@ apr_status_t libvirt_intent_read(libvirt_t *lv, virConnectPtr conn, const char *
     }
     *intent = apr_pcalloc(p, sizeof(**intent));
     (*intent)->uuid = apr_pstrdup(p, uuid);
-    (*intent)->made = !strcmp(word[0], "made");
+    (*intent)->stage = !strcmp(word[0], stages[LIBVIRT_MAKING]) ? LIBVIRT_MAKING
+                       : !strcmp(word[0], stages[LIBVIRT_MADE]) ? LIBVIRT_MADE : LIBVIRT_FAILED;
     (*intent)->created = apr_atoi64(word[1]);
     (*intent)->persona_id = word[2];
     (*intent)->fingerprint = word[3];
+    (*intent)->reason = last && *last ? last : NULL;
     return APR_SUCCESS;
 }
 

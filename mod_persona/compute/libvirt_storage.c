@@ -10,8 +10,9 @@
  * A list of packages has one Debian package name per line; the image builder writes it. A container's tree
  * belongs to the first uid of idmap=, so that it is root inside.
  *
- * A container shares its image read-only and writes to memory, so it has no volume. A virtual machine gets a
- * qcow2 overlay, made by libvirt in the storage pool: the caller needs no right to write there, only libvirt does.
+ * A container shares its image read-only and writes to memory, so it has no volume. A virtual machine has two, made
+ * by libvirt in the storage pool, where the caller needs no right to write: a qcow2 overlay, and a small file with
+ * its environment, which only qemu can read.
  */
 #include <string.h>
 
@@ -205,9 +206,11 @@ const char *libvirt_image_find(const libvirt_options_t *options, const persona_t
 
 /* ---- volumes ---- */
 
-const char *libvirt_volume_name(const libvirt_t *lv, const char *uuid, apr_pool_t *p)
+static const char *const endings[] = {".qcow2", ".env"};
+
+static const char *volume_name(const libvirt_t *lv, const char *uuid, const char *ending, apr_pool_t *p)
 {
-    return apr_pstrcat(p, "persona-", lv->head.ns, "-", uuid, ".qcow2", NULL);
+    return apr_pstrcat(p, "persona-", lv->head.ns, "-", uuid, ending, NULL);
 }
 
 static xmlNodePtr add_text(xmlNodePtr parent, const char *name, const char *text)
@@ -215,9 +218,9 @@ static xmlNodePtr add_text(xmlNodePtr parent, const char *name, const char *text
     return xmlNewTextChild(parent, NULL, BAD_CAST name, BAD_CAST text);
 }
 
-static void add_format(xmlNodePtr parent)
+static void add_format(xmlNodePtr parent, const char *type)
 {
-    xmlNewProp(xmlNewChild(parent, NULL, BAD_CAST "format", NULL), BAD_CAST "type", BAD_CAST "qcow2");
+    xmlNewProp(xmlNewChild(parent, NULL, BAD_CAST "format", NULL), BAD_CAST "type", BAD_CAST type);
 }
 
 static const char *dump(xmlDocPtr doc, apr_pool_t *p)
@@ -275,7 +278,7 @@ static apr_status_t pool_open(libvirt_t *lv, virConnectPtr conn, virStoragePoolP
     return status;
 }
 
-static const char *volume_xml(const char *name, const libvirt_image_t *image, apr_int64_t size, apr_pool_t *p)
+static const char *disk_xml(const char *name, const libvirt_image_t *image, apr_int64_t size, apr_pool_t *p)
 {
     xmlDocPtr doc = xmlNewDoc(BAD_CAST "1.0");
     xmlNodePtr root = xmlNewNode(NULL, BAD_CAST "volume"), node;
@@ -286,43 +289,94 @@ static const char *volume_xml(const char *name, const libvirt_image_t *image, ap
         node = add_text(root, "capacity", apr_psprintf(p, "%" APR_INT64_T_FMT, size));
         xmlNewProp(node, BAD_CAST "unit", BAD_CAST "bytes");
     }
-    add_format(xmlNewChild(root, NULL, BAD_CAST "target", NULL));
+    add_format(xmlNewChild(root, NULL, BAD_CAST "target", NULL), "qcow2");
     node = xmlNewChild(root, NULL, BAD_CAST "backingStore", NULL);
     add_text(node, "path", image->path);
-    add_format(node);
+    add_format(node, "qcow2");
     return dump(doc, p);
 }
 
-apr_status_t libvirt_volume_create(libvirt_t *lv, virConnectPtr conn, const char *uuid,
-                                   const libvirt_image_t *image, apr_int64_t size, const char **path,
-                                   persona_result_t *res, apr_pool_t *p)
+static const char *file_xml(const char *name, apr_size_t size, apr_pool_t *p)
 {
-    const char *name = libvirt_volume_name(lv, uuid, p);
-    virStoragePoolPtr pool;
-    virStorageVolPtr volume;
-    apr_status_t status = pool_open(lv, conn, &pool, res, p);
+    xmlDocPtr doc = xmlNewDoc(BAD_CAST "1.0");
+    xmlNodePtr root = xmlNewNode(NULL, BAD_CAST "volume"), node;
+
+    xmlDocSetRootElement(doc, root);
+    add_text(root, "name", name);
+    node = add_text(root, "capacity", apr_psprintf(p, "%" APR_SIZE_T_FMT, size));
+    xmlNewProp(node, BAD_CAST "unit", BAD_CAST "bytes");
+    node = xmlNewChild(root, NULL, BAD_CAST "target", NULL);
+    add_format(node, "raw");
+    /* It holds the key of the assign hook. libvirt gives it to qemu's user for as long as the domain runs. */
+    add_text(xmlNewChild(node, NULL, BAD_CAST "permissions", NULL), "mode", "0400");
+    return dump(doc, p);
+}
+
+/* A volume made from `xml`, or the one that is there already; *path is where it lies. */
+static virStorageVolPtr make_volume(virStoragePoolPtr pool, const char *name, const char *xml, const char **path,
+                                    apr_pool_t *p)
+{
+    virStorageVolPtr volume = virStorageVolLookupByName(pool, name);
     char *where;
+
+    if (!volume) {
+        volume = virStorageVolCreateXML(pool, xml, 0);
+    }
+    where = volume ? virStorageVolGetPath(volume) : NULL;
+    *path = where ? apr_pstrdup(p, where) : NULL;
+    free(where);
+    return volume;
+}
+
+/* Write a whole volume. 0, or -1 with libvirt's error. */
+static int upload(virConnectPtr conn, virStorageVolPtr volume, const char *text, apr_size_t len)
+{
+    virStreamPtr stream = virStreamNew(conn, 0);
+    int failed = !stream || virStorageVolUpload(volume, stream, 0, len, 0) < 0;
+
+    while (!failed && len) {
+        const int sent = virStreamSend(stream, text, len);
+
+        failed = sent < 0;
+        text += failed ? 0 : sent;
+        len -= failed ? 0 : (apr_size_t)sent;
+    }
+    if (!failed) {
+        failed = virStreamFinish(stream) < 0;
+    }
+    return failed ? -1 : 0;
+}
+
+apr_status_t libvirt_volume_create(libvirt_t *lv, virConnectPtr conn, libvirt_plan_t *plan, persona_result_t *res,
+                                   apr_pool_t *p)
+{
+    const char *disk = volume_name(lv, plan->uuid, ".qcow2", p), *file = volume_name(lv, plan->uuid, ".env", p);
+    const char *env = libvirt_plan_env(plan, p);
+    virStorageVolPtr volume;
+    virStoragePoolPtr pool;
+    apr_status_t status = pool_open(lv, conn, &pool, res, p);
 
     if (status != APR_SUCCESS) {
         return status;
     }
-    volume = virStorageVolLookupByName(pool, name);
+    volume = make_volume(pool, disk, disk_xml(disk, plan->image, plan->persona->resources.storage, p),
+                         &plan->volume, p);
     if (!volume) {
-        volume = virStorageVolCreateXML(pool, volume_xml(name, image, size, p), 0);
-    }
-    if (!volume || !(where = virStorageVolGetPath(volume))) {
-        status = libvirt_failed(conn, res, "storage", apr_psprintf(p, "cannot make a disk over %s", image->path));
-        status = status == APR_ENOENT ? APR_EGENERAL : status;
+        status = libvirt_failed(conn, res, "storage",
+                                apr_psprintf(p, "cannot make a disk over %s", plan->image->path));
     }
     else {
-        *path = apr_pstrdup(p, where);
-        free(where);
-    }
-    if (volume) {
         virStorageVolFree(volume);
+        volume = make_volume(pool, file, file_xml(file, strlen(env), p), &plan->env, p);
+        if (!volume || upload(conn, volume, env, strlen(env)) < 0) {
+            status = libvirt_failed(conn, res, "storage", "cannot write the environment of the instance");
+        }
+        if (volume) {
+            virStorageVolFree(volume);
+        }
     }
     virStoragePoolFree(pool);
-    return status;
+    return status == APR_ENOENT ? APR_EGENERAL : status;
 }
 
 /* The pool if it is there and runs: where it is not, there is nothing of ours in it. */
@@ -347,13 +401,14 @@ apr_status_t libvirt_volume_delete(libvirt_t *lv, virConnectPtr conn, const char
     if (lv->options->driver != LIBVIRT_QEMU || !(pool = pool_peek(lv, conn))) {
         return APR_SUCCESS;
     }
-    virResetLastError();
-    volume = virStorageVolLookupByName(pool, libvirt_volume_name(lv, uuid, p));
-    if ((!volume || virStorageVolDelete(volume, 0) < 0) && libvirt_error_code() != VIR_ERR_NO_STORAGE_VOL) {
-        status = libvirt_failed(conn, res, "storage", apr_psprintf(p, "cannot delete the disk of %s", uuid));
-    }
-    if (volume) {
-        virStorageVolFree(volume);
+    for (unsigned i = 0; status == APR_SUCCESS && i < sizeof(endings) / sizeof(endings[0]); ++i) {
+        volume = virStorageVolLookupByName(pool, volume_name(lv, uuid, endings[i], p));
+        if ((!volume || virStorageVolDelete(volume, 0) < 0) && libvirt_error_code() != VIR_ERR_NO_STORAGE_VOL) {
+            status = libvirt_failed(conn, res, "storage", apr_psprintf(p, "cannot delete the disk of %s", uuid));
+        }
+        if (volume) {
+            virStorageVolFree(volume);
+        }
     }
     virStoragePoolFree(pool);
     return status;
@@ -384,7 +439,8 @@ apr_status_t libvirt_volume_list(libvirt_t *lv, virConnectPtr conn, apr_array_he
         if (name && !strncmp(name, prefix, strlen(prefix))) {
             const char *uuid = apr_pstrmemdup(p, name + strlen(prefix), strnlen(name + strlen(prefix),
                                                                                 PERSONA_UUID_LEN - 1));
-            if (persona_uuid_valid(uuid) && !strcmp(name, libvirt_volume_name(lv, uuid, p))) {
+            if (persona_uuid_valid(uuid) && (!strcmp(name, volume_name(lv, uuid, endings[0], p))
+                                             || !strcmp(name, volume_name(lv, uuid, endings[1], p)))) {
                 APR_ARRAY_PUSH(*uuids, const char *) = uuid;
             }
         }

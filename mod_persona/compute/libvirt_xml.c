@@ -7,7 +7,8 @@
  * are not UTF-8) is refused by libvirt_plan_check() before anything is made.
  *
  * WHAT AN INSTANCE IS TOLD, as environment of its first process (container) or as lines KEY=VALUE of the qemu
- * firmware entry opt/org.persona/env (virtual machine):
+ * firmware entry opt/org.persona/env (virtual machine), which qemu reads from a file: as text in the XML libvirt
+ * would put it on qemu's command line, for every user of the host to see, and with its commas unescaped:
  *   PERSONA_INSTANCE, PERSONA_ID    its uuid and its persona
  *   PERSONA_HOOK_KEY                key of the assign hook's signature
  *   PERSONA_STREAM_PORT             0: the hypervisor's screen is the stream
@@ -17,7 +18,7 @@
  *   PERSONA_ROOT_SIZE               container: bytes of the writable layer
  *   PERSONA_ADDRESS, _PREFIX, _GATEWAY   container: its network, which is already set up
  * and the persona's own env, which cannot override these. No value holds a control character, so a line is
- * a value. (The firmware entry is on qemu's command line, which local users of the hypervisor can read.)
+ * a value.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -264,7 +265,7 @@ static apr_table_t *environment_of(const libvirt_plan_t *plan, apr_pool_t *p)
     if (environment->command && environment->command->nelts) {
         apr_table_set(env, "PERSONA_COMMAND", libvirt_command_text(environment->command, p));
     }
-    if (!plan->volume) {
+    if (plan->options->driver == LIBVIRT_LXC) {
         const apr_int64_t size = plan->persona->resources.storage;
 
         apr_table_set(env, "PERSONA_ROOT_SIZE", number(size ? size : ROOT_SIZE_DEFAULT, p));
@@ -275,6 +276,18 @@ static apr_table_t *environment_of(const libvirt_plan_t *plan, apr_pool_t *p)
         apr_table_set(env, "PERSONA_GATEWAY", libvirt_net_text(plan->net->gateway, p));
     }
     return env;
+}
+
+const char *libvirt_plan_env(const libvirt_plan_t *plan, apr_pool_t *p)
+{
+    const apr_array_header_t *env = apr_table_elts(environment_of(plan, p));
+    const char *lines = "";
+
+    for (int i = 0; i < env->nelts; ++i) {
+        const apr_table_entry_t *entry = &APR_ARRAY_IDX(env, i, apr_table_entry_t);
+        lines = apr_pstrcat(p, lines, entry->key, "=", entry->val, "\n", NULL);
+    }
+    return lines;
 }
 
 static void add_head(xmlNodePtr root, const libvirt_plan_t *plan, apr_pool_t *p)
@@ -410,17 +423,11 @@ static void add_screen(xmlNodePtr devices, const libvirt_plan_t *plan)
 static void add_machine(xmlNodePtr root, const libvirt_plan_t *plan, apr_pool_t *p)
 {
     const persona_resources_t *resources = &plan->persona->resources;
-    const apr_array_header_t *env = apr_table_elts(environment_of(plan, p));
-    const char *lines = "";
     xmlNodePtr node, devices;
 
     set(add_text(root, "vcpu", apr_itoa(p, resources->max_cpu)), "current", apr_itoa(p, resources->cpu));
     node = add_set(root, "sysinfo", SET("type", "fwcfg"));
-    for (int i = 0; i < env->nelts; ++i) {
-        const apr_table_entry_t *entry = &APR_ARRAY_IDX(env, i, apr_table_entry_t);
-        lines = apr_pstrcat(p, lines, entry->key, "=", entry->val, "\n", NULL);
-    }
-    set(add_text(node, "entry", lines), "name", "opt/org.persona/env");
+    add_set(node, "entry", SET("name", "opt/org.persona/env", "file", plan->env));
     node = add(root, "os");
     set(add_text(node, "type", "hvm"), "machine", plan->x86 ? "q35" : NULL);
     if (plan->image->kernel) {

@@ -15,12 +15,12 @@
  * | pool=    | persona                      | storage pool for the disks of VMs; defined if absent |
  * | listen=  | 127.0.0.1                    | address at which the hypervisor serves the screens of VMs |
  * | idmap=   | 100000:65536                 | START:COUNT, the host's ids that containers run as |
- * | allow=   | (none)                       | ADDR:PORT[;...], what isolated instances may reach |
- * | filter=  | on                           | off: no network filter; then only the bridge isolates |
+ * | allow=   | (none)                       | ADDR:PORT[;...], what isolated instances may reach (home server) |
+ * | filter=  | on                           | off: no network filter (hosts without iptables) |
  *
  * THE LIFE OF AN INSTANCE. Its domain is transient: it vanishes when it ends, and with it nothing that matters.
  *   create:  intent -> address, devices, disk -> domain -> the intent is "made"
- *   destroy: domain -> disk -> reservations -> intent
+ *   destroy: the intent is "unmaking" -> domain -> disk -> reservations -> intent
  * A crash after any step leaves the intent, so list() tells of it and destroy() finishes the job. create() is done
  * when the intent is written; it waits for the rest as long as a call may last, to tell of an early failure, and a
  * later one is noted in the intent: list() then has the instance as gone, with the reason.
@@ -325,8 +325,11 @@ static apr_status_t prepare(libvirt_t *lv, virConnectPtr conn, libvirt_plan_t *p
         return status;
     }
     plan->net = net;
-    plan->type = lv->options->driver == LIBVIRT_LXC ? "lxc" : lv->options->driver == LIBVIRT_TEST ? "test"
-                                                                                                   : machine_type(lv, conn);
+    switch (lv->options->driver) {
+    case LIBVIRT_LXC: plan->type = "lxc"; break;
+    case LIBVIRT_TEST: plan->type = "test"; break;
+    case LIBVIRT_QEMU: plan->type = machine_type(lv, conn); break;
+    }
     plan->x86 = virNodeGetInfo(conn, &node) == 0 && !strcmp(node.model, "x86_64");
     plan->fuse = persona->environment.home_hook && has_fuse(lv->options, p);
     if (lv->options->driver == LIBVIRT_LXC) {
@@ -349,7 +352,7 @@ static apr_status_t prepare(libvirt_t *lv, virConnectPtr conn, libvirt_plan_t *p
     return status;
 }
 
-static apr_status_t write_intent(libvirt_t *lv, virConnectPtr conn, const libvirt_plan_t *plan, int stage,
+static apr_status_t write_intent(libvirt_t *lv, virConnectPtr conn, const libvirt_plan_t *plan, libvirt_stage_e stage,
                                  const char *reason, persona_result_t *res, apr_pool_t *p)
 {
     libvirt_intent_t intent = {.uuid = plan->uuid, .persona_id = plan->persona->id,
@@ -466,9 +469,18 @@ static apr_status_t destroy_work(libvirt_t *lv, virConnectPtr conn, void *data, 
                                  apr_pool_t *p)
 {
     const char *uuid = ((destroy_args_t *)data)->uuid;
-    virDomainPtr domain = virDomainLookupByUUIDString(conn, uuid);
-    apr_status_t status;
+    libvirt_intent_t *intent;
+    virDomainPtr domain;
+    apr_status_t status = libvirt_intent_read(lv, conn, uuid, &intent, res, p);
 
+    if (status == APR_SUCCESS && intent->stage != LIBVIRT_UNMAKING) {
+        intent->stage = LIBVIRT_UNMAKING;
+        status = libvirt_intent_write(lv, conn, intent, res, p);
+    }
+    if (status != APR_SUCCESS && status != APR_ENOENT) {
+        return status;
+    }
+    domain = virDomainLookupByUUIDString(conn, uuid);
     if (!domain && libvirt_error_code() != VIR_ERR_NO_DOMAIN) {
         return libvirt_failed(conn, res, "engine", "cannot look for the instance");
     }
@@ -482,6 +494,7 @@ static apr_status_t destroy_work(libvirt_t *lv, virConnectPtr conn, void *data, 
             return status;
         }
     }
+    persona_result_set(res, APR_SUCCESS, NULL, "%s", "");
     status = libvirt_volume_delete(lv, conn, uuid, res, p);
     if (status == APR_SUCCESS) {
         status = libvirt_release_all(conn, uuid, res, p);

@@ -116,13 +116,20 @@ int libvirt_error_code(void);
 
 /* ---- libvirt_secret.c ---- */
 
+typedef enum {
+    LIBVIRT_MAKING,
+    LIBVIRT_MADE,     /**< the engine has accepted the domain */
+    LIBVIRT_FAILED,
+    LIBVIRT_UNMAKING  /**< destroy() is at it, or was when it was interrupted */
+} libvirt_stage_e;
+
 /** What an intent says: an instance is being, or was, made. Written before anything else of it exists, removed
  * after all else is gone: so that no volume, address or device can be lost sight of. */
 typedef struct libvirt_intent_t {
     const char *uuid, *persona_id, *fingerprint;
     apr_time_t created;
-    enum { LIBVIRT_MAKING, LIBVIRT_MADE, LIBVIRT_FAILED } stage; /**< made: the engine has accepted the domain */
-    const char *reason;      /**< failed: why; else NULL */
+    libvirt_stage_e stage;
+    const char *reason;      /**< why it failed; NULL: no reason given */
 } libvirt_intent_t;
 
 /** One secret of ours. */

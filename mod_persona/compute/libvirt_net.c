@@ -333,14 +333,17 @@ const char *libvirt_filter_xml(const libvirt_t *lv, const libvirt_net_t *net, in
     xmlChar *text;
     int len;
 
+    /* A container is given its address: it has nothing to ask DHCP. */
+    const int dhcp = net->dhcp && lv->options->driver == LIBVIRT_QEMU;
+
     xmlDocSetRootElement(doc, filter);
     xmlNewProp(filter, BAD_CAST "name", BAD_CAST name);
     xmlNewProp(filter, BAD_CAST "chain", BAD_CAST "root");
     xmlNewTextChild(filter, NULL, BAD_CAST "uuid",
                     BAD_CAST persona_fence_token("filter", name, p));
-    add_frame_rules(filter, net->dhcp);
+    add_frame_rules(filter, dhcp);
     add_rule(filter, "accept", "out", "100", "all", PAIRS("state", "ESTABLISHED,RELATED"));
-    if (net->dhcp) {
+    if (dhcp) {
         add_rule(filter, "accept", "out", "200", "udp",
                  PAIRS("srcportstart", "68", "dstportstart", "67", "dstipaddr", "255.255.255.255"));
         add_rule(filter, "accept", "out", "200", "udp",

@@ -3,9 +3,12 @@
  * @file libvirt_read.c
  * @brief Instances as libvirt tells of them, and the small changes of a running one: mark, stats, resize.
  *
- * An instance is a domain with our metadata, or what is left of one: an intent or a volume without a domain.
- * Leftovers are read *before* the domains. The other way round, a domain that appeared in between would look
- * like one that died.
+ * An instance is a domain with our metadata, or what is left of one: an intent or a volume without a domain. Volumes
+ * are read first, then intents, then domains: the other way round, what appeared in between would look like a leftover.
+ *
+ * While libvirt starts or stops a domain it holds that domain's lock, for seconds on a busy host, and whoever looks
+ * at the domain or lists all domains waits. So what is being made or unmade is told from its intent alone, and all
+ * domains are listed, to find any that has lost its intent, only while nothing of ours is in such a state.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -99,32 +102,63 @@ static apr_status_t read_domain(libvirt_t *lv, virConnectPtr conn, virDomainPtr 
     return APR_SUCCESS;
 }
 
-/* An instance of which only an intent or a volume is left, or which is just being made. */
-static apr_status_t read_leftover(libvirt_t *lv, virConnectPtr conn, const char *uuid, int has_volume,
-                                  apr_time_t read_at, persona_instance_t **result, persona_result_t *res,
-                                  apr_pool_t *p)
+/* An instance that has no domain which could be looked at; `intent` may be NULL. */
+static persona_instance_t *from_intent(libvirt_t *lv, const char *uuid, const libvirt_intent_t *intent,
+                                       persona_instance_e state, apr_time_t read_at, apr_pool_t *p)
 {
-    libvirt_intent_t *intent = NULL;
     persona_instance_t *instance = apr_pcalloc(p, sizeof(*instance));
-    apr_status_t status = libvirt_intent_read(lv, conn, uuid, &intent, res, p);
 
-    if (status == APR_ENOENT && !has_volume) {
-        return status;
-    }
-    if (status != APR_SUCCESS && status != APR_ENOENT) {
-        return status;
-    }
     instance->uuid = uuid;
     instance->persona_id = intent ? intent->persona_id : "";
     instance->fingerprint = intent ? intent->fingerprint : "";
     instance->created = intent ? intent->created : 0;
+    instance->reason = intent ? intent->reason : NULL;
     instance->compute = lv->head.conf->name;
     instance->host = "";
     instance->read_at = read_at;
-    instance->reason = intent ? intent->reason : NULL;
-    instance->state = intent && intent->stage == LIBVIRT_MAKING && read_at - intent->created < LIBVIRT_CREATE_MAX
-                          ? PERSONA_INSTANCE_CREATING : PERSONA_INSTANCE_GONE;
-    *result = instance;
+    instance->state = state;
+    return instance;
+}
+
+static int in_flux(const libvirt_intent_t *intent, apr_time_t now)
+{
+    return intent->stage == LIBVIRT_UNMAKING
+           || (intent->stage == LIBVIRT_MAKING && now - intent->created < LIBVIRT_CREATE_MAX);
+}
+
+/* What is known of the instance `uuid`. APR_ENOENT: nothing. */
+static apr_status_t read_instance(libvirt_t *lv, virConnectPtr conn, const char *uuid,
+                                  const libvirt_intent_t *intent, persona_instance_t **instance,
+                                  persona_result_t *res, apr_pool_t *p)
+{
+    const apr_time_t read_at = apr_time_now();
+    libvirt_domain_t *domain;
+    virDomainPtr handle;
+    apr_status_t status;
+
+    if (intent && in_flux(intent, read_at)) {
+        *instance = from_intent(lv, uuid, intent, intent->stage == LIBVIRT_MAKING ? PERSONA_INSTANCE_CREATING
+                                : PERSONA_INSTANCE_GONE, read_at, p);
+        return APR_SUCCESS;
+    }
+    handle = virDomainLookupByUUIDString(conn, uuid);
+    if (handle) {
+        status = read_domain(lv, conn, handle, read_at, &domain, res, p);
+        virDomainFree(handle);
+        if (status == APR_SUCCESS) {
+            *instance = &domain->instance;
+        }
+        if (status != APR_ENOENT) {
+            return status;
+        }
+    }
+    else if (libvirt_error_code() != VIR_ERR_NO_DOMAIN) {
+        return libvirt_failed(conn, res, "engine", "cannot look for the instance");
+    }
+    if (!intent) {
+        return APR_ENOENT;
+    }
+    *instance = from_intent(lv, uuid, intent, PERSONA_INSTANCE_GONE, read_at, p);
     return APR_SUCCESS;
 }
 
@@ -142,30 +176,25 @@ static apr_status_t inspect_work(libvirt_t *lv, virConnectPtr conn, void *data, 
                                  apr_pool_t *p)
 {
     read_args_t *args = data;
-    const apr_time_t read_at = apr_time_now();
-    virDomainPtr handle = virDomainLookupByUUIDString(conn, args->uuid);
+    libvirt_intent_t *intent = NULL;
     apr_array_header_t *volumes;
-    libvirt_domain_t *domain;
-    apr_status_t status;
+    apr_status_t status = libvirt_intent_read(lv, conn, args->uuid, &intent, res, p);
 
-    if (handle) {
-        status = read_domain(lv, conn, handle, read_at, &domain, res, p);
-        virDomainFree(handle);
-        if (status == APR_SUCCESS) {
-            args->instance = &domain->instance;
-        }
-        if (status != APR_ENOENT) {
-            return status;
-        }
+    if (status == APR_SUCCESS || status == APR_ENOENT) {
+        status = read_instance(lv, conn, args->uuid, intent, &args->instance, res, p);
     }
-    else if (libvirt_error_code() != VIR_ERR_NO_DOMAIN) {
-        return libvirt_failed(conn, res, "engine", "cannot look for the instance");
+    if (status != APR_ENOENT) {
+        return status;
     }
     status = libvirt_volume_list(lv, conn, &volumes, res, p);
     if (status != APR_SUCCESS) {
         return status;
     }
-    return read_leftover(lv, conn, args->uuid, array_has(volumes, args->uuid), read_at, &args->instance, res, p);
+    if (!array_has(volumes, args->uuid)) {
+        return persona_result_set(res, APR_ENOENT, "gone", "there is no instance %s", args->uuid);
+    }
+    args->instance = from_intent(lv, args->uuid, NULL, PERSONA_INSTANCE_GONE, apr_time_now(), p);
+    return APR_SUCCESS;
 }
 
 apr_status_t libvirt_inspect(persona_compute_t *c, const char *uuid, persona_instance_t **instance,
@@ -189,83 +218,101 @@ apr_status_t libvirt_inspect(persona_compute_t *c, const char *uuid, persona_ins
 
 /* ---- all instances ---- */
 
-static apr_status_t list_leftovers(libvirt_t *lv, virConnectPtr conn, const apr_array_header_t *uuids,
-                                   int has_volume, apr_hash_t *seen, read_args_t *args, apr_time_t read_at,
-                                   persona_result_t *res, apr_pool_t *p)
+typedef struct list_t {
+    apr_array_header_t *instances;
+    apr_hash_t *seen;
+    int flux;   /* something is being made or unmade */
+} list_t;
+
+static void list_add(list_t *list, persona_instance_t *instance)
+{
+    apr_hash_set(list->seen, instance->uuid, APR_HASH_KEY_STRING, instance);
+    APR_ARRAY_PUSH(list->instances, persona_instance_t *) = instance;
+}
+
+static apr_status_t list_intents(libvirt_t *lv, virConnectPtr conn, list_t *list, persona_result_t *res,
+                                 apr_pool_t *p)
+{
+    apr_array_header_t *uuids;
+    apr_status_t status = libvirt_intent_list(lv, conn, &uuids, res, p);
+
+    for (int i = 0; status == APR_SUCCESS && i < uuids->nelts; ++i) {
+        const char *uuid = APR_ARRAY_IDX(uuids, i, const char *);
+        persona_instance_t *instance = NULL;
+        libvirt_intent_t *intent;
+
+        if (!persona_uuid_valid(uuid)) {
+            continue;
+        }
+        status = libvirt_intent_read(lv, conn, uuid, &intent, res, p);
+        if (status == APR_SUCCESS) {
+            list->flux |= in_flux(intent, apr_time_now());
+            status = read_instance(lv, conn, uuid, intent, &instance, res, p);
+        }
+        if (status == APR_SUCCESS) {
+            list_add(list, instance);
+        }
+        status = status == APR_ENOENT ? APR_SUCCESS : status;
+    }
+    return status;
+}
+
+static void list_volumes(libvirt_t *lv, const apr_array_header_t *uuids, list_t *list, apr_pool_t *p)
 {
     for (int i = 0; i < uuids->nelts; ++i) {
         const char *uuid = APR_ARRAY_IDX(uuids, i, const char *);
-        persona_instance_t *instance;
-        virDomainPtr handle;
-        apr_status_t status;
 
-        if (!uuid_ok(uuid) || apr_hash_get(seen, uuid, APR_HASH_KEY_STRING)) {
-            continue;
-        }
-        apr_hash_set(seen, uuid, APR_HASH_KEY_STRING, uuid);
-        /* To declare one dead is final: ask for it by name first. */
-        handle = virDomainLookupByUUIDString(conn, uuid);
-        if (handle) {
-            virDomainFree(handle);
-            continue;
-        }
-        if (libvirt_error_code() != VIR_ERR_NO_DOMAIN) {
-            return libvirt_failed(conn, res, "engine", "cannot look for an instance");
-        }
-        status = read_leftover(lv, conn, uuid, has_volume, read_at, &instance, res, p);
-        if (status == APR_SUCCESS) {
-            APR_ARRAY_PUSH(args->instances, persona_instance_t *) = instance;
-        }
-        else if (status != APR_ENOENT) {
-            return status;
+        if (!apr_hash_get(list->seen, uuid, APR_HASH_KEY_STRING)) {
+            list_add(list, from_intent(lv, uuid, NULL, PERSONA_INSTANCE_GONE, apr_time_now(), p));
         }
     }
-    return APR_SUCCESS;
 }
 
-static apr_status_t list_work(libvirt_t *lv, virConnectPtr conn, void *data, persona_result_t *res, apr_pool_t *p)
+static apr_status_t list_domains(libvirt_t *lv, virConnectPtr conn, list_t *list, persona_result_t *res,
+                                 apr_pool_t *p)
 {
-    read_args_t *args = data;
-    const apr_time_t read_at = apr_time_now();
-    apr_array_header_t *intents, *volumes;
-    apr_hash_t *seen = apr_hash_make(p);
     virDomainPtr *handles;
-    apr_status_t status;
-    int count;
+    apr_status_t status = APR_SUCCESS;
+    const int count = virConnectListAllDomains(conn, &handles, 0);
 
-    args->instances = apr_array_make(p, 32, sizeof(persona_instance_t *));
-    status = libvirt_intent_list(lv, conn, &intents, res, p);
-    if (status == APR_SUCCESS) {
-        status = libvirt_volume_list(lv, conn, &volumes, res, p);
-    }
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    count = virConnectListAllDomains(conn, &handles, 0);
     if (count < 0) {
         return libvirt_failed(conn, res, "engine", "cannot list domains");
     }
     for (int i = 0; i < count; ++i) {
         const char *name = virDomainGetName(handles[i]);
+        const char *uuid = name && !strncmp(name, LIBVIRT_NAME_PREFIX, strlen(LIBVIRT_NAME_PREFIX))
+                               ? name + strlen(LIBVIRT_NAME_PREFIX) : NULL;
         libvirt_domain_t *domain;
 
-        if (status == APR_SUCCESS && name && !strncmp(name, LIBVIRT_NAME_PREFIX, strlen(LIBVIRT_NAME_PREFIX))) {
-            status = read_domain(lv, conn, handles[i], read_at, &domain, res, p);
+        if (status == APR_SUCCESS && uuid && !apr_hash_get(list->seen, uuid, APR_HASH_KEY_STRING)) {
+            status = read_domain(lv, conn, handles[i], apr_time_now(), &domain, res, p);
             if (status == APR_SUCCESS) {
-                apr_hash_set(seen, domain->instance.uuid, APR_HASH_KEY_STRING, domain);
-                APR_ARRAY_PUSH(args->instances, persona_instance_t *) = &domain->instance;
+                list_add(list, &domain->instance);
             }
             status = status == APR_ENOENT ? APR_SUCCESS : status;
         }
         virDomainFree(handles[i]);
     }
     free(handles);
+    return status;
+}
+
+static apr_status_t list_work(libvirt_t *lv, virConnectPtr conn, void *data, persona_result_t *res, apr_pool_t *p)
+{
+    list_t list = {.instances = apr_array_make(p, 32, sizeof(persona_instance_t *)), .seen = apr_hash_make(p)};
+    apr_array_header_t *volumes;
+    apr_status_t status = libvirt_volume_list(lv, conn, &volumes, res, p);
+
     if (status == APR_SUCCESS) {
-        status = list_leftovers(lv, conn, intents, 0, seen, args, read_at, res, p);
+        status = list_intents(lv, conn, &list, res, p);
+    }
+    if (status == APR_SUCCESS && !list.flux) {
+        status = list_domains(lv, conn, &list, res, p);
     }
     if (status == APR_SUCCESS) {
-        status = list_leftovers(lv, conn, volumes, 1, seen, args, read_at, res, p);
+        list_volumes(lv, volumes, &list, p);
     }
+    ((read_args_t *)data)->instances = list.instances;
     return status;
 }
 

@@ -142,7 +142,7 @@ apr_status_t libvirt_secret_list(virConnectPtr conn, const char *prefix, apr_arr
 
 /* ---- intents ---- */
 
-static const char *const stages[] = {"making", "made", "failed"};
+static const char *const stages[] = {"making", "made", "failed", "unmaking"};
 
 static const char *intent_usage(const libvirt_t *lv, const char *uuid, apr_pool_t *p)
 {
@@ -209,8 +209,11 @@ apr_status_t libvirt_intent_read(libvirt_t *lv, virConnectPtr conn, const char *
     }
     *intent = apr_pcalloc(p, sizeof(**intent));
     (*intent)->uuid = apr_pstrdup(p, uuid);
-    (*intent)->stage = !strcmp(word[0], stages[LIBVIRT_MAKING]) ? LIBVIRT_MAKING
-                       : !strcmp(word[0], stages[LIBVIRT_MADE]) ? LIBVIRT_MADE : LIBVIRT_FAILED;
+    for (int i = LIBVIRT_MAKING; i <= LIBVIRT_UNMAKING; ++i) {
+        if (!strcmp(word[0], stages[i])) {
+            (*intent)->stage = (libvirt_stage_e)i;
+        }
+    }
     (*intent)->created = apr_atoi64(word[1]);
     (*intent)->persona_id = word[2];
     (*intent)->fingerprint = word[3];

@@ -626,6 +626,9 @@ static void death(void)
     } while (instance && instance->state != PERSONA_INSTANCE_GONE && apr_time_now() < until);
     ok(instance && instance->state == PERSONA_INSTANCE_GONE && !instance->running, "it is listed as gone");
     ok(instance && same(instance->persona_id, "probe-three") && instance->created, "and whose it was is known");
+    for (int i = 0; !events && i < 50; ++i) {
+        usleep(100000);
+    }
     ok(events > 0, "an event told of it");
     provider->watch(one, NULL, NULL);
     end(uuid, "what is left of it is destroyed");

@@ -4,7 +4,7 @@
  * @brief The claim protocol over the shared index: who takes which ready instance, in which order.
  *
  * One persona's pool is a queue in a store. `head` counts tickets, `tail` counts published slots; ticket n
- * takes slot n. All of it belongs to a generation, 128 random bits: when the store forgets, a new generation
+ * takes slot n, both numbered from 0, so a slot below head has had its ticket. All of it belongs to a generation, 128 random bits: when the store forgets, a new generation
  * begins. Slots are written with add() only, and one of three things wins: an instance, `skipped` (by the
  * planner, when the waiter's heartbeat is gone) or `left` (by a waiter that saw tail pass it for 2 s).
  *
@@ -65,7 +65,8 @@ typedef enum {
     PERSONA_ASSIGN_SKIP      /**< its compute is known to be down: nobody was asked, the next slot please */
 } persona_assign_e;
 
-/** Ask for the fence. Called at most 3 times for different instances in one claim. */
+/** Ask for the fence. Called for at most 3 different instances in one claim that it does not skip. claim->arrived,
+ * ticket and generation are set when it is called. */
 typedef persona_assign_e persona_assign_cb(void *baton, const persona_record_t *slot, const char *session,
                                            apr_uint64_t ticket, apr_time_t deadline, persona_record_t **record,
                                            apr_pool_t *p);
@@ -87,8 +88,10 @@ typedef struct persona_claim_t {
     const char *pending;      /**< instance whose assign has an unknown outcome, or NULL */
 } persona_claim_t;
 
-/** One claim, or one poll of a waiting one: resumes the session's ticket from the store where it has one.
- * Renews the waiter's heartbeat. Returns before `deadline`. */
+/** One claim, or one poll of a waiting one: resumes the session's ticket from the store where it has one, so the
+ * caller fills in persona_id, session and, where it knows it, arrived. Renews the waiter's heartbeat: poll at least
+ * once a second. Returns before `deadline`, give or take one call of the store. WAIT with place 0: an assign has an
+ * unknown outcome, and only the same instance will be asked about at the next poll. */
 persona_claim_e persona_pool_claim(persona_index_t *index, persona_claim_t *claim, persona_assign_cb *assign,
                                    void *baton, apr_time_t deadline, persona_record_t **record, apr_pool_t *p);
 /** The waiting person left: the place is given up. */
@@ -97,12 +100,12 @@ void persona_pool_leave(persona_index_t *index, persona_claim_t *claim, apr_pool
 /* ---- planning: by managers ---- */
 
 typedef struct persona_queue_t {
-    const char *persona_id;
     char generation[33];
     apr_uint64_t head, tail;
 } persona_queue_t;
 
-/** Whether this manager plans for the persona now: takes or renews a lease of 3 s. */
+/** Whether this manager plans for the persona now: takes or renews a lease of 3 s; call it once a second to
+ * keep it. 0 also where the store does not answer. */
 int persona_pool_plan(persona_index_t *index, const char *persona_id, const char *manager, apr_pool_t *p);
 /** The queue as it is. `create`: make a generation where there is none, or where head and tail do not belong
  * to it, or where |head - tail| is above `limit`; *created tells, then everything must be published again. */
@@ -110,11 +113,13 @@ apr_status_t persona_pool_queue(persona_index_t *index, const char *persona_id, 
                                 persona_queue_t *queue, int *created, apr_pool_t *p);
 /** Whether the ticket of this slot has been drawn, going by the counters in `queue`. */
 int persona_pool_drawn(const persona_queue_t *queue, apr_uint64_t slot);
-/** Give the instance a slot; *slot is its number. Passes over slots that `skipped` or `left` have taken. */
+/** Give the instance a slot; *slot is its number. Passes over slots that `skipped` or `left` have taken.
+ * APR_NOTFOUND: the generation is gone, read the queue again. */
 apr_status_t persona_pool_publish(persona_index_t *index, const persona_queue_t *queue,
                                   const persona_record_t *instance, apr_uint64_t *slot, apr_pool_t *p);
 /** Waiters now in line whose heartbeat is younger than `age`: array of persona_waiter_t, first come first. Those
- * whose heartbeat is older are skipped. */
+ * whose heartbeat is older, or that took a ticket so long ago and never had one, are skipped. Reads head and tail
+ * of the queue's generation anew. */
 typedef struct persona_waiter_t {
     apr_uint64_t ticket;
     apr_time_t arrived, seen;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 noinst_LTLIBRARIES += libpersona_pool.la
 libpersona_pool_la_SOURCES = \
+	mod_persona/pool/index.c \
 	mod_persona/pool/index.h \
 	mod_persona/pool/ipc.c \
 	mod_persona/pool/ipc.h \
@@ -9,6 +10,7 @@ libpersona_pool_la_SOURCES = \
 	mod_persona/pool/ipc_wire.h \
 	mod_persona/pool/memcached.c \
 	mod_persona/pool/memory.c \
+	mod_persona/pool/plan.c \
 	mod_persona/pool/pool.c \
 	mod_persona/pool/pool.h \
 	mod_persona/pool/record.c \

@@ -1,22 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file session.c
- * @brief Sessions in the shared index.
+ * @brief Sessions in the shared index: one record for each S, one S for each user and app.
  *
- * Three kinds of keys: the record of S, the entry that leads from (user, app) to S, and the note of why S ended. The
- * record and the entry live a little longer than the lease, so that an ended site leaves nothing behind; managers
- * renew both.
+ * THE ORDER OF add(): the record of S first, then the entry of (user, app). So an entry whose record is not there
+ * is a leftover or the record was evicted; it is never one that is just being made. Who finds a leftover takes
+ * it over by add() of a key that names the leftover's S: of several that find it at once one wins, and the
+ * others follow the chain to the winner's record. The store may forget any of this: then the managers, who
+ * know from the fences which session has which instance, write it again and retire what is double.
  */
 #include <string.h>
 
 #include <apr_strings.h>
 
-#include "persona/digest.h"
-#include "pool/index.h"
-#include "pool/session.h"
+#include "index.h"
+#include "session.h"
 
-#define RECORD_TTL 180
-#define NOTE_TTL 3600
+/** Seconds. A record outlives its lease by far, because `expires` is in it; managers renew it until the session
+ * ends. The entry of a user is written once. */
+#define RECORD_TTL 600
+#define USER_TTL (7 * 86400)
+#define TAKEOVER_TTL 60
+#define ENDED_TTL 3600
+/** Takeovers that one add() follows. */
+#define CHAIN_MAX 8
 
 void persona_session_id(const char *token, char session[PERSONA_SESSION_LEN])
 {
@@ -26,144 +33,216 @@ void persona_session_id(const char *token, char session[PERSONA_SESSION_LEN])
 void persona_session_api_id(const persona_index_t *index, const char *user, const char *app,
                             char session[PERSONA_SESSION_LEN])
 {
-    char text[PERSONA_USER_MAX + PERSONA_NAME_MAX + 8];
-    int n = apr_snprintf(text, sizeof(text), "api\n%s\n%s", app, user);
+    char key[PERSONA_HEX256_LEN], mac[PERSONA_HEX256_LEN];
 
-    persona_hmac(index->keys[0], strlen(index->keys[0]), text, (apr_size_t)n, session);
+    /* User and app are two messages, so no pair of them can be read as another. */
+    persona_hmac(index->keys[0], strlen(index->keys[0]), user, strlen(user), key);
+    persona_hmac(key, sizeof(key) - 1, app, strlen(app), mac);
+    persona_session_id(mac, session);
 }
 
-static const char *record_key(const persona_index_t *index, const char *session, apr_pool_t *p)
+/* ---- the entry of a user ---- */
+
+/** Hash of user and app under the site's key: keys of the index name nobody. */
+static const char *user_part(const persona_index_t *index, const char *user, const char *app, apr_pool_t *p)
 {
-    return apr_pstrcat(p, "p:", index->ns, ":s:", session, NULL);
+    char session[PERSONA_SESSION_LEN];
+
+    persona_session_api_id(index, user, app, session);
+    return apr_pstrdup(p, session);
 }
 
-static const char *note_key(const persona_index_t *index, const char *session, apr_pool_t *p)
+static const char *user_key(const persona_index_t *index, const char *part, apr_pool_t *p)
 {
-    return apr_pstrcat(p, "p:", index->ns, ":e:", session, NULL);
+    return apr_pstrcat(p, index->ns, ":user:", part, NULL);
 }
 
-static const char *user_key(const persona_index_t *index, const char *user, const char *app, apr_pool_t *p)
+static const char *takeover_key(const persona_index_t *index, const char *part, const char *leftover, apr_pool_t *p)
 {
-    const char *text = apr_pstrcat(p, app, "\n", user, NULL);
-    char hex[PERSONA_HEX256_LEN];
-
-    persona_sha256(text, strlen(text), hex);
-    return apr_pstrcat(p, "p:", index->ns, ":u:", hex, NULL);
+    return apr_pstrcat(p, index->ns, ":over:", part, ":", leftover, NULL);
 }
 
-/** A session id is 64 hexadecimal digits; anything else never becomes part of a key. */
-static int is_session(const char *session)
+static int is_session(const char *text)
 {
-    return strlen(session) == PERSONA_SESSION_LEN - 1 &&
-           strspn(session, "0123456789abcdef") == PERSONA_SESSION_LEN - 1;
+    return strlen(text) == PERSONA_SESSION_LEN - 1 && strspn(text, "0123456789abcdef") == PERSONA_SESSION_LEN - 1;
 }
+
+/** The S that a signed entry names. */
+static apr_status_t entry_get(persona_index_t *index, const char *group, const char *key, const char **session,
+                              apr_pool_t *p)
+{
+    const char *value, *text;
+    apr_status_t rv = index->store->get(index->store, group, key, &value, p);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    text = persona_index_verify(index, value, key, PERSONA_NO_GENERATION);
+    if (!text || !is_session(text)) {
+        return APR_EACCES;
+    }
+    *session = text;
+    return APR_SUCCESS;
+}
+
+static apr_status_t entry_add(persona_index_t *index, const char *group, const char *key, const char *session,
+                              int ttl, apr_pool_t *p)
+{
+    return index->store->add(index->store, group, key,
+                             persona_index_sign(index, session, key, PERSONA_NO_GENERATION, p), ttl);
+}
+
+static apr_status_t entry_set(persona_index_t *index, const char *group, const char *key, const char *session,
+                              int ttl, apr_pool_t *p)
+{
+    return index->store->set(index->store, group, key,
+                             persona_index_sign(index, session, key, PERSONA_NO_GENERATION, p), ttl);
+}
+
+/* ---- records ---- */
 
 apr_status_t persona_session_get(persona_index_t *index, const char *session, persona_record_t **record,
                                  apr_pool_t *p)
 {
-    const char *key, *text;
-    apr_status_t rv;
+    const char *key = persona_key_session(index, session, p), *value;
+    apr_status_t rv = index->store->get(index->store, persona_index_part(session, p), key, &value, p);
 
-    *record = NULL;
-    if (!is_session(session)) {
-        return APR_NOTFOUND;
-    }
-    key = record_key(index, session, p);
-    rv = index->store->get(index->store, key, key, &text, p);
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = persona_record_read(index, record, text, key, PERSONA_NO_GENERATION, p);
-    if (rv == APR_SUCCESS && strcmp((*record)->session, session)) {
-        *record = NULL;
+    rv = persona_record_read(index, record, value, key, PERSONA_NO_GENERATION, p);
+    if (rv == APR_SUCCESS && strcmp((*record)->session, session) != 0) {
         rv = APR_EACCES;
     }
-    if (rv != APR_SUCCESS) {
-        persona_log(PERSONA_LOG_WARNING, 0, "memcached has a session record that this site did not sign");
-        return APR_EACCES;
-    }
-    return APR_SUCCESS;
+    return rv;
 }
 
 apr_status_t persona_session_of_user(persona_index_t *index, const char *user, const char *app,
                                      const char **session, apr_pool_t *p)
 {
-    const char *key = user_key(index, user, app, p);
-    apr_status_t rv = persona_index_get(index, key, key, PERSONA_NO_GENERATION, session, p);
+    const char *part = user_part(index, user, app, p);
 
-    return rv == APR_SUCCESS && !is_session(*session) ? APR_EACCES : rv;
+    return entry_get(index, part, user_key(index, part, p), session, p);
 }
 
-/** Put the entry of (user, app). APR_EEXIST: it leads to another session that has a record, *winner. */
-static apr_status_t add_user(persona_index_t *index, const persona_record_t *record, persona_record_t **winner,
-                             apr_pool_t *p)
+/** Add the record of S. APR_EEXIST: S has another instance, *winner. A forged record is replaced. */
+static apr_status_t record_add(persona_index_t *index, const persona_record_t *record, persona_record_t **winner,
+                               apr_pool_t *p)
 {
     persona_store_t *store = index->store;
-    const char *key = user_key(index, record->user, record->app, p);
-    const char *value = persona_index_seal(index, key, PERSONA_NO_GENERATION, record->session, p);
-    apr_status_t rv = store->add(store, key, key, value, RECORD_TTL);
-    const char *session;
+    const char *group = persona_index_part(record->session, p);
+    const char *key = persona_key_session(index, record->session, p);
+    const char *value = persona_record_write(index, record, key, PERSONA_NO_GENERATION, p);
+    apr_status_t rv;
+    int tries;
 
-    if (rv != APR_EEXIST) {
+    if (!value) {
+        return APR_EINVAL;
+    }
+    for (tries = 0; tries < 3; tries++) {
+        rv = store->add(store, group, key, value, RECORD_TTL);
+        if (rv != APR_EEXIST) {
+            return rv;
+        }
+        rv = persona_session_get(index, record->session, winner, p);
+        if (rv == APR_EACCES || rv == APR_EINVAL) {
+            return store->set(store, group, key, value, RECORD_TTL);
+        }
+        if (rv != APR_NOTFOUND) {
+            break;
+        }
+    }
+    if (rv != APR_SUCCESS || strcmp((*winner)->instance, record->instance) == 0) {
         return rv;
     }
-    rv = persona_session_of_user(index, record->user, record->app, &session, p);
-    if (rv == APR_SUCCESS && !strcmp(session, record->session)) {
-        return APR_SUCCESS;
+    return APR_EEXIST;
+}
+
+/** The record of an S that an entry of this user named; APR_NOTFOUND: the entry is a leftover. */
+static apr_status_t user_record(persona_index_t *index, const char *session, const persona_record_t *of,
+                                persona_record_t **record, apr_pool_t *p)
+{
+    apr_status_t rv = persona_session_get(index, session, record, p);
+
+    if (rv == APR_SUCCESS && (strcmp((*record)->user, of->user) != 0 || strcmp((*record)->app, of->app) != 0)) {
+        rv = APR_NOTFOUND;
     }
-    if (rv == APR_SUCCESS && persona_session_get(index, session, winner, p) == APR_SUCCESS) {
-        return APR_EEXIST;
+    return rv == APR_EACCES || rv == APR_EINVAL ? APR_NOTFOUND : rv;
+}
+
+/** Make S the user's session. APR_EEXIST: the user has another, *winner. */
+static apr_status_t user_add(persona_index_t *index, const persona_record_t *record, persona_record_t **winner,
+                             apr_pool_t *p)
+{
+    const char *part = user_part(index, record->user, record->app, p);
+    const char *key = user_key(index, part, p), *session = NULL;
+    apr_status_t rv = APR_NOTFOUND;
+    int hops, tries;
+
+    for (tries = 0; rv == APR_NOTFOUND && tries < 3; tries++) {
+        rv = entry_add(index, part, key, record->session, USER_TTL, p);
+        if (rv != APR_EEXIST) {
+            return rv;
+        }
+        rv = entry_get(index, part, key, &session, p);
     }
-    /* Forged, gone meanwhile, or of a session that has no record: it leads nowhere. */
-    return rv == APR_SUCCESS || rv == APR_EACCES || rv == APR_NOTFOUND
-               ? store->set(store, key, key, value, RECORD_TTL)
-               : rv;
+    for (hops = 0; rv == APR_SUCCESS && hops < CHAIN_MAX; hops++) {
+        const char *over;
+
+        if (strcmp(session, record->session) == 0) {
+            return APR_SUCCESS;
+        }
+        rv = user_record(index, session, record, winner, p);
+        if (rv != APR_NOTFOUND) {
+            return rv == APR_SUCCESS ? APR_EEXIST : rv;
+        }
+        over = takeover_key(index, part, session, p);
+        rv = entry_add(index, part, over, record->session, TAKEOVER_TTL, p);
+        if (rv == APR_SUCCESS) {
+            break;
+        }
+        if (rv == APR_EEXIST) {
+            rv = entry_get(index, part, over, &session, p);
+        }
+    }
+    if (rv == APR_SUCCESS || rv == APR_NOTFOUND || rv == APR_EACCES) {
+        return entry_set(index, part, key, record->session, USER_TTL, p);
+    }
+    return rv;
 }
 
 apr_status_t persona_session_add(persona_index_t *index, const persona_record_t *record,
                                  persona_record_t **winner, apr_pool_t *p)
 {
     persona_store_t *store = index->store;
-    const char *key, *value;
-    apr_status_t rv;
+    apr_status_t rv = record_add(index, record, winner, p);
 
-    *winner = NULL;
-    if (!is_session(record->session)) {
-        return APR_EINVAL;
-    }
-    if (*record->user) {
-        rv = add_user(index, record, winner, p);
-        if (rv != APR_SUCCESS) {
-            return rv;
-        }
-    }
-    key = record_key(index, record->session, p);
-    value = persona_record_write(index, record, key, PERSONA_NO_GENERATION, p);
-    rv = store->add(store, key, key, value, RECORD_TTL);
-    if (rv != APR_EEXIST) {
+    if (rv != APR_SUCCESS || !record->user || !*record->user) {
         return rv;
     }
-    rv = persona_session_get(index, record->session, winner, p);
-    if (rv == APR_SUCCESS && strcmp((*winner)->instance, record->instance)) {
-        return APR_EEXIST;
+    rv = user_add(index, record, winner, p);
+    if (rv == APR_EEXIST) {
+        /* The winner's session is the user's; ours would only mislead who still has this S. */
+        store->remove(store, persona_index_part(record->session, p), persona_key_session(index, record->session, p));
     }
-    *winner = NULL;
-    return rv == APR_SUCCESS || rv == APR_EACCES || rv == APR_NOTFOUND
-               ? store->set(store, key, key, value, RECORD_TTL)
-               : rv;
+    return rv;
 }
 
 apr_status_t persona_session_renew(persona_index_t *index, const persona_record_t *record, apr_pool_t *p)
 {
-    persona_store_t *store = index->store;
-    const char *key = record_key(index, record->session, p);
-    apr_status_t rv = store->set(store, key, key,
-                                 persona_record_write(index, record, key, PERSONA_NO_GENERATION, p), RECORD_TTL);
+    const char *key = persona_key_session(index, record->session, p);
+    const char *value = persona_record_write(index, record, key, PERSONA_NO_GENERATION, p);
+    apr_status_t rv;
 
-    if (rv == APR_SUCCESS && *record->user) {
-        key = user_key(index, record->user, record->app, p);
-        rv = store->set(store, key, key,
-                        persona_index_seal(index, key, PERSONA_NO_GENERATION, record->session, p), RECORD_TTL);
+    if (!value) {
+        return APR_EINVAL;
+    }
+    rv = index->store->set(index->store, persona_index_part(record->session, p), key, value, RECORD_TTL);
+    if (rv == APR_SUCCESS && record->user && *record->user) {
+        const char *part = user_part(index, record->user, record->app, p);
+
+        rv = entry_add(index, part, user_key(index, part, p), record->session, USER_TTL, p);
+        rv = rv == APR_EEXIST ? APR_SUCCESS : rv;
     }
     return rv;
 }
@@ -172,37 +251,31 @@ apr_status_t persona_session_remove(persona_index_t *index, const persona_record
                                     apr_pool_t *p)
 {
     persona_store_t *store = index->store;
-    const char *key = note_key(index, record->session, p), *session;
-    apr_status_t rv, first;
+    const char *group = persona_index_part(record->session, p);
+    const char *key = persona_key_ended(index, record->session, p), *session;
+    apr_status_t rv = store->set(store, group, key,
+                                 persona_index_sign(index, reason, key, PERSONA_NO_GENERATION, p), ENDED_TTL);
+    apr_status_t removed = store->remove(store, group, persona_key_session(index, record->session, p));
 
-    first = store->set(store, key, key,
-                       persona_index_seal(index, key, PERSONA_NO_GENERATION, reason ? reason : "", p), NOTE_TTL);
-    key = record_key(index, record->session, p);
-    rv = store->remove(store, key, key);
-    if (first == APR_SUCCESS && rv != APR_NOTFOUND) {
-        first = rv;
-    }
-    if (record->user && *record->user &&
-        persona_session_of_user(index, record->user, record->app, &session, p) == APR_SUCCESS &&
-        !strcmp(session, record->session)) {
-        key = user_key(index, record->user, record->app, p);
-        rv = store->remove(store, key, key);
-        if (first == APR_SUCCESS && rv != APR_NOTFOUND) {
-            first = rv;
+    if (record->user && *record->user) {
+        const char *part = user_part(index, record->user, record->app, p);
+        const char *entry = user_key(index, part, p);
+
+        if (entry_get(index, part, entry, &session, p) == APR_SUCCESS && strcmp(session, record->session) == 0) {
+            store->remove(store, part, entry);
         }
     }
-    return first;
+    return removed == APR_SUCCESS || removed == APR_NOTFOUND ? rv : removed;
 }
 
-apr_status_t persona_session_ended(persona_index_t *index, const char *session, const char **reason,
-                                   apr_pool_t *p)
+apr_status_t persona_session_ended(persona_index_t *index, const char *session, const char **reason, apr_pool_t *p)
 {
-    const char *key;
+    const char *key = persona_key_ended(index, session, p), *value;
+    apr_status_t rv = index->store->get(index->store, persona_index_part(session, p), key, &value, p);
 
-    *reason = NULL;
-    if (!is_session(session)) {
-        return APR_NOTFOUND;
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
-    key = note_key(index, session, p);
-    return persona_index_get(index, key, key, PERSONA_NO_GENERATION, reason, p);
+    *reason = persona_index_verify(index, value, key, PERSONA_NO_GENERATION);
+    return *reason ? APR_SUCCESS : APR_EACCES;
 }

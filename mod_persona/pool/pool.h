@@ -4,9 +4,10 @@
  * @brief The claim protocol over the shared index: who takes which ready instance, in which order.
  *
  * One persona's pool is a queue in a store. `head` counts tickets, `tail` counts published slots; ticket n
- * takes slot n, both numbered from 0, so a slot below head has had its ticket. All of it belongs to a generation, 128 random bits: when the store forgets, a new generation
- * begins. Slots are written with add() only, and one of three things wins: an instance, `skipped` (by the
- * planner, when the waiter's heartbeat is gone) or `left` (by a waiter that saw tail pass it for 2 s).
+ * takes slot n, both numbered from 0, so a slot below head has had its ticket. All of it belongs to a
+ * generation, 128 random bits: when the store forgets, a new generation begins. Slots are written with add()
+ * only, and one of three things wins: an instance, `skipped` (by the planner, when the waiter's heartbeat is
+ * gone) or `left` (by a waiter that saw tail pass it for 2 s).
  *
  * Nothing here is trusted: each value carries an HMAC bound to its key and generation, and an instance is
  * a session's only when the provider's fence says so (assign).

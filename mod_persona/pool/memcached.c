@@ -36,6 +36,7 @@
 
 /** One server as PersonaMemcached names it. */
 typedef struct server_name_t {
+    const char *name; /**< as written */
     const char *host; /**< or the path of a unix socket */
     int port;         /**< 0: unix socket */
 } server_name_t;
@@ -82,20 +83,21 @@ static const char *parse_server(const char *text, server_name_t *server, apr_poo
     char *host = apr_pstrdup(p, text);
     char *colon = strrchr(host, ':');
     char *end;
+    int bracketed = host[0] == '[';
     apr_int64_t port;
 
-    if (!colon || (host[0] == '[' && colon > host && colon[-1] != ']')) {
+    if (!colon || (bracketed && colon[-1] != ']')) {
         return apr_psprintf(p, "\"%s\" has no port: write \"%s:%d\"", text, text, DEFAULT_PORT);
     }
     *colon = '\0';
-    if (host[0] == '[') {
+    if (bracketed) {
         host++;
         colon[-1] = '\0';
     }
     else if (strchr(host, ':')) {
         return apr_psprintf(p, "\"%s\": an IPv6 address stands in brackets, as in \"[::1]:%d\"", text, DEFAULT_PORT);
     }
-    if (!host_valid(host)) {
+    if (!host_valid(host) || (bracketed && !strchr(host, ':'))) {
         return apr_psprintf(p, "\"%s\": \"%s\" is neither a host name nor an address", text, host);
     }
     port = apr_isdigit(colon[1]) ? apr_strtoi64(colon + 1, &end, 10) : 0;
@@ -103,6 +105,7 @@ static const char *parse_server(const char *text, server_name_t *server, apr_poo
         return apr_psprintf(p, "\"%s\": the port must be a number from 1 to 65535, as in \"%s:%d\"", text, host,
                             DEFAULT_PORT);
     }
+    server->name = text;
     server->host = host;
     server->port = (int)port;
     return NULL;
@@ -119,7 +122,7 @@ static const char *parse_servers(const char *text, server_name_t *servers, int *
             return apr_psprintf(p, "the path of a unix socket has at most %d bytes, this one has %" APR_SIZE_T_FMT,
                                 UNIX_PATH_MAX, strlen(rest));
         }
-        servers[0].host = rest;
+        servers[0].name = servers[0].host = rest;
         servers[0].port = 0;
         *count = 1;
         return NULL;
@@ -248,13 +251,11 @@ static apr_status_t call_end(memcached_store_t *m, memcached_st *handle, int ser
     apr_thread_cond_signal(m->returned);
     apr_thread_mutex_unlock(m->mutex);
     if (fault && before == APR_SUCCESS) {
-        persona_log(PERSONA_LOG_ERR, rv, "memcached %s:%d cannot be used (%s): claims of its personas go to the "
-                    "persona manager until it answers", m->servers[server].host, m->servers[server].port,
-                    memcached_strerror(NULL, rc));
+        persona_log(PERSONA_LOG_ERR, rv, "memcached %s cannot be used (%s): claims of its personas go to the "
+                    "persona manager until it answers", m->servers[server].name, memcached_strerror(NULL, rc));
     }
     else if (!fault && before != APR_SUCCESS) {
-        persona_log(PERSONA_LOG_NOTICE, 0, "memcached %s:%d answers again", m->servers[server].host,
-                    m->servers[server].port);
+        persona_log(PERSONA_LOG_NOTICE, 0, "memcached %s answers again", m->servers[server].name);
     }
     return rv;
 }

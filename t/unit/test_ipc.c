@@ -549,6 +549,7 @@ static void a_frozen_manager_ends_a_call_at_its_deadline(void **state)
     (void)state;
     assert_ok(ipc, "warm");
     kill(pid, SIGSTOP);
+    waitpid(pid, &i, WUNTRACED);
     for (i = 0; i < 3; i++) { /* on a connection that has said hello, and on new ones */
         began = apr_time_now();
         assert_int_equal(call(ipc, "x", &answer, 200), APR_TIMEUP);

@@ -196,7 +196,7 @@ int persona_manager_main(const persona_settings_t *settings)
     loop(m, signals, scratch);
     persona_ipc_stop(workers, STOP_GRACE);
     if (control) {
-        persona_ipc_stop(control, 0);
+        persona_ipc_stop(control, STOP_GRACE);
     }
     return PERSONA_EXIT_OK;
 }

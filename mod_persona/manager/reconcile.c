@@ -19,7 +19,9 @@
 #include "pool/session.h"
 #include "reconcile.h"
 
-#define PAUSE_MAX apr_time_from_sec(30)
+/** So many readings in a row may be late while the compute answers other questions. */
+#define BUSY_MAX  4
+#define PAUSE_MAX apr_time_from_sec(5)
 /** Crashed between define and start: never running, and nobody works on it. */
 #define STILLBORN apr_time_from_sec(60)
 
@@ -252,7 +254,15 @@ static void meet_unfenced(reading_t *r, persona_entry_t *e, const persona_instan
             persona_boot_failed(m, e, "its machine does not run");
         }
         break;
-    default:
+    case PERSONA_INSTANCE_GONE:
+        if (e->state == PERSONA_INSTANCE_CREATING) {
+            persona_boot_failed(m, e, i->reason ? i->reason : "its machine could not be made");
+        }
+        else {
+            persona_entry_retire(m, e, i->reason ? i->reason : "its machine is gone");
+        }
+        break;
+    case PERSONA_INSTANCE_RETIRING:
         break;
     }
 }
@@ -356,15 +366,17 @@ static void apply(reading_t *r)
     }
 }
 
-static void note_failure(persona_site_t *site, apr_status_t status, const persona_result_t *res)
+/** `busy`: it answers, but not about its instances, as an engine does that is booting some. */
+static void note_failure(persona_site_t *site, apr_status_t status, int busy,
+                         const persona_result_t *res)
 {
     persona_manager_t *m = site->manager;
     apr_interval_time_t pause;
     int news;
 
     persona_manager_lock(m);
-    news = !site->down_since;
-    pause = apr_time_from_sec(1) << (site->failures < 5 ? site->failures : 5);
+    news = !site->down_since && (!busy || site->failures >= BUSY_MAX);
+    pause = apr_time_from_sec(1) << (site->failures < 3 ? site->failures : 3);
     site->failures++;
     site->retry_at = persona_manager_now(m) + (pause < PAUSE_MAX ? pause : PAUSE_MAX);
     if (news) {
@@ -387,7 +399,7 @@ apr_status_t persona_reconcile(persona_site_t *site, apr_pool_t *p)
     persona_result_t res = {0};
     reading_t r = {0};
     apr_status_t status;
-    int was_down, first;
+    int was_down, first, answers;
 
     r.m = m;
     r.site = site;
@@ -396,11 +408,12 @@ apr_status_t persona_reconcile(persona_site_t *site, apr_pool_t *p)
     r.tokens = apr_hash_make(p);
     persona_tasks_init(&r.tasks, p);
     status = c->provider->fences(c, &r.fences, &res, p);
-    if (status == APR_SUCCESS) {
+    answers = status == APR_SUCCESS;
+    if (answers) {
         status = c->provider->list(c, &r.instances, &res, p);
     }
     if (status != APR_SUCCESS) {
-        note_failure(site, status, &res);
+        note_failure(site, status, answers && status == APR_TIMEUP, &res);
         return status;
     }
     r.catalog = persona_manager_catalog(m);
@@ -433,7 +446,7 @@ static apr_interval_time_t next_reading(persona_site_t *site)
     apr_interval_time_t pause = m->settings->schedule;
     apr_hash_index_t *hi;
 
-    if (site->down_since) {
+    if (site->failures) {
         return site->retry_at > now ? site->retry_at - now : 0;
     }
     for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
@@ -472,7 +485,7 @@ void *persona_reconcile_thread(void *arg)
             until.tv_sec++;
             until.tv_nsec -= 1000000000L;
         }
-        while ((!site->woken || site->down_since) &&
+        while ((!site->woken || site->failures) &&
                pthread_cond_timedwait(&site->wake, &m->lock, &until) == 0) {
         }
         site->woken = 0;

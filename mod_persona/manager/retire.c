@@ -119,7 +119,8 @@ static step_e step_destroy(retirement_t *r, apr_pool_t *p)
     if (status != APR_SUCCESS && status != APR_ENOENT) {
         return STEP_AGAIN;
     }
-    if (status == APR_SUCCESS && i->state != PERSONA_INSTANCE_RETIRING) {
+    if (status == APR_SUCCESS && i->state != PERSONA_INSTANCE_RETIRING &&
+        i->state != PERSONA_INSTANCE_GONE) {
         r->next = PERSONA_RETIRE_MARK; /* a late mark of another manager: the lease begins anew */
         return STEP_NEXT;
     }

@@ -247,6 +247,9 @@ void persona_entry_retire(persona_manager_t *m, persona_entry_t *e, const char *
     persona_copy(e->reason, reason);
     if (*e->session) {
         persona_copy(e->retire_owner, e->session);
+        if (persona_entry_of_session(m, e->session) == e) {
+            persona_ended_note(m, e->session, reason);
+        }
     }
     else if (e->orphan_since) {
         e->retire_owner[0] = '\0'; /* held by somebody who is gone: asking again would be refused */

@@ -25,6 +25,10 @@ apr_status_t persona_forecast_create(persona_forecast_t **forecast, const char *
 /** A person asked for this persona at `at`. */
 void persona_forecast_arrival(persona_forecast_t *forecast, const char *persona_id, const char *user,
                               const char *role, apr_time_t at);
+/** A session of this persona ended. */
+void persona_forecast_end(persona_forecast_t *forecast, const char *persona_id, apr_time_t at);
+/** What the site pays for one wait, in idle instance-minutes; < 0: not set, then `hit_rate` is kept (< 0: 0.99). */
+void persona_forecast_price(persona_forecast_t *forecast, double wait_cost, double hit_rate);
 /** An instance of this persona took `boot` from creation to ready. */
 void persona_forecast_boot(persona_forecast_t *forecast, const char *persona_id, apr_interval_time_t boot);
 /** The target for `at`, within the persona's pool.min and pool.max. */

@@ -12,7 +12,7 @@ struct persona_forecast_t {
     void *baton;
 };
 
-static const persona_policy_t *const policies[] = { &persona_policy_pattern };
+static const persona_policy_t *const policies[] = { &persona_policy_pattern, &persona_policy_model };
 
 apr_status_t persona_forecast_create(persona_forecast_t **forecast, const char *policy, apr_pool_t *p)
 {
@@ -34,6 +34,20 @@ void persona_forecast_arrival(persona_forecast_t *forecast, const char *persona_
 {
     if (forecast->policy->arrival) {
         forecast->policy->arrival(forecast->baton, persona_id, user, role, at);
+    }
+}
+
+void persona_forecast_end(persona_forecast_t *forecast, const char *persona_id, apr_time_t at)
+{
+    if (forecast->policy->end) {
+        forecast->policy->end(forecast->baton, persona_id, at);
+    }
+}
+
+void persona_forecast_price(persona_forecast_t *forecast, double wait_cost, double hit_rate)
+{
+    if (forecast->policy->price) {
+        forecast->policy->price(forecast->baton, wait_cost, hit_rate);
     }
 }
 

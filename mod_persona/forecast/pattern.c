@@ -24,17 +24,14 @@ static const struct {
     [PERSONA_USAGE_HIGH] = { "high", 4, 2, 10 }
 };
 
-persona_usage_e persona_pattern_level(const persona_usage_t *usage, apr_time_t at)
+persona_usage_e persona_pattern_level_of(const persona_usage_t *usage, int hour, int weekday)
 {
-    persona_tz_local_t local;
-    int level;
+    int level = usage->hourly[hour];
 
-    persona_tz_local(usage->zone, at, &local);
-    level = usage->hourly[local.hour];
     if (level == PERSONA_USAGE_LOW) {
         return PERSONA_USAGE_LOW;
     }
-    level += (int)usage->daily[local.weekday] - (int)PERSONA_USAGE_MEDIUM;
+    level += (int)usage->daily[weekday] - (int)PERSONA_USAGE_MEDIUM;
     if (level > PERSONA_USAGE_HIGH) {
         return PERSONA_USAGE_HIGH;
     }
@@ -50,18 +47,19 @@ static void *pattern_create(apr_pool_t *p)
 static void pattern_target(void *baton, const persona_t *persona, apr_time_t at, persona_target_t *target)
 {
     static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
-    persona_usage_e level = persona_pattern_level(&persona->usage, at);
     int room = persona->pool.max - persona->pool.min, more = 0;
     persona_tz_local_t local;
+    persona_usage_e level;
 
     (void)baton;
+    persona_tz_local(persona->usage.zone, at, &local);
+    level = persona_pattern_level_of(&persona->usage, local.hour, local.weekday);
     if (levels[level].part) {
         more = (room + levels[level].part - 1) / levels[level].part;
         more = more < levels[level].least ? levels[level].least : more;
         more = more > levels[level].most ? levels[level].most : more;
         more = more > room ? room : more;
     }
-    persona_tz_local(persona->usage.zone, at, &local);
     target->ready = persona->pool.min + (more > 0 ? more : 0);
     target->expected = more > 0 ? more : 0;
     apr_snprintf(target->reason, sizeof(target->reason), "pattern %s at %dh %s", levels[level].name, local.hour,
@@ -69,5 +67,5 @@ static void pattern_target(void *baton, const persona_t *persona, apr_time_t at,
 }
 
 const persona_policy_t persona_policy_pattern = {
-    "pattern", pattern_create, NULL, NULL, pattern_target
+    "pattern", pattern_create, NULL, NULL, NULL, NULL, pattern_target
 };

@@ -136,11 +136,12 @@ static void read_zone(persona_reader_t *reader, const persona_key_t *key, json_t
 {
     persona_key_t text = {.type = PERSONA_KEY_TEXT, .max = PERSONA_NAME_MAX, .right = key->right};
     const char **zone = to;
+    persona_usage_t *usage = (persona_usage_t *)((char *)to - offsetof(persona_usage_t, timezone));
     const persona_tz_t *tz;
 
     persona_reader_value(reader, &text, json, node, zone);
     /* A system without zone files knows none but UTC; then the name is taken on trust. */
-    if (*zone && persona_tz_load(&tz, NULL, *zone, reader->scratch) != APR_SUCCESS &&
+    if (*zone && persona_tz_load(&usage->zone, NULL, *zone, reader->p) != APR_SUCCESS &&
         persona_tz_load(&tz, NULL, "Europe/Berlin", reader->scratch) == APR_SUCCESS) {
         persona_reader_error(reader, node, "%s is no time zone that this system knows, such as %s",
                              persona_text_quote(*zone, reader->scratch), key->right);

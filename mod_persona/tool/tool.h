@@ -47,6 +47,7 @@ int persona_tool_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)
 void persona_tool_print(json_t *json);
 
 /* The groups. */
+extern const persona_command_t persona_commands_backtest[];
 extern const persona_command_t persona_commands_catalog[];
 extern const persona_command_t persona_commands_control[];
 extern const persona_command_t persona_commands_image[];

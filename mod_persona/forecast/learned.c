@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The policy "model": entries by persona, the site's price, targets. All of it lives in the pool of the forecast and
+ * is used by one thread at a time.
+ */
+#include "forecast/learned.h"
+
+#include <apr_strings.h>
+#include <math.h>
+#include <string.h>
+
+#include "persona/tz.h"
+
+/* What a boot takes before one was measured, and the limits of what is believed, in seconds. */
+#define LEAD_START 120.0
+#define LEAD_LEAST 2.0
+#define LEAD_MOST 1800.0
+/* How much of a measured boot is learned. */
+#define LEAD_LEARN .1
+/* A lead time holds for most boots: mean and so many deviations. */
+#define LEAD_DEVIATIONS 1.0
+/* An unwanted instance is kept for this part of a lead time, in the hope of a claim. */
+#define PATIENCE .5
+#define HIT_RATE_START .99
+/* low, medium and high as expected load. */
+static const float usage_factor[] = {.25f, 1, 2.5f};
+
+persona_learned_t *persona_learned_create(apr_pool_t *p)
+{
+    persona_learned_t *learned = apr_pcalloc(p, sizeof(*learned));
+
+    learned->p = p;
+    learned->entries = apr_hash_make(p);
+    learned->wait_cost = -1;
+    learned->hit_rate = HIT_RATE_START;
+    persona_model_site_begin(&learned->site);
+    persona_control_begin(&learned->control, learned->hit_rate);
+    return learned;
+}
+
+apr_uint32_t persona_learned_user(const char *user)
+{
+    apr_uint32_t hash = 2166136261u;
+
+    if (!user || !*user || strcmp(user, "-") == 0) {
+        return 0;
+    }
+    for (; *user; user++) {
+        hash = (hash ^ (unsigned char)*user) * 16777619u;
+    }
+    return hash ? hash : 1;
+}
+
+persona_learned_entry_t *persona_learned_entry(persona_learned_t *learned, const char *id, double at)
+{
+    persona_learned_entry_t *entry = apr_hash_get(learned->entries, id, APR_HASH_KEY_STRING);
+
+    if (!entry) {
+        entry = apr_pcalloc(learned->p, sizeof(*entry));
+        entry->id = apr_pstrdup(learned->p, id);
+        entry->wait_cost = -1;
+        persona_model_begin(&entry->model, NULL, 0, LEAD_START, at);
+        apr_hash_set(learned->entries, entry->id, APR_HASH_KEY_STRING, entry);
+    }
+    return entry;
+}
+
+void persona_learned_arrival(persona_learned_t *learned, persona_learned_entry_t *entry, apr_uint32_t user,
+                             double at)
+{
+    persona_verdict_t verdict;
+
+    persona_model_arrival(&entry->model, &learned->site, user, at, &verdict);
+    persona_control_arrival(&learned->control, learned->hit_rate, verdict.price, verdict.served, at);
+    entry->claims++;
+}
+
+void persona_learned_end(persona_learned_t *learned, persona_learned_entry_t *entry, double at)
+{
+    persona_model_end(&entry->model, &learned->site, at);
+}
+
+double persona_learned_kappa(const persona_learned_t *learned, const persona_learned_entry_t *entry)
+{
+    double cost = entry->wait_cost >= 0 ? entry->wait_cost : learned->wait_cost;
+
+    if (learned->kappa > 0) {
+        return learned->kappa;
+    }
+    if (cost > 0) {
+        return entry->model.lead / 60.0 / cost;
+    }
+    return cost < 0 ? learned->control.kappa : HUGE_VAL;
+}
+
+int persona_learned_target(persona_learned_t *learned, persona_learned_entry_t *entry, int min, int max, double at,
+                           persona_demand_t *demand)
+{
+    double kappa = persona_learned_kappa(learned, entry);
+    int wish;
+
+    persona_model_advance(&entry->model, &learned->site, at);
+    persona_model_demand(&entry->model, &learned->site, demand);
+    persona_plan_size(demand, &kappa, 1, &wish);
+    wish = wish > max ? max : wish < min ? min : wish;
+    wish = persona_plan_follow(&entry->plan, wish, entry->claims, at, PATIENCE * entry->model.lead);
+    entry->claims = 0;
+    persona_model_target(&entry->model, wish);
+    return wish;
+}
+
+static void *model_create(apr_pool_t *p)
+{
+    return persona_learned_create(p);
+}
+
+static void model_arrival(void *baton, const char *id, const char *user, const char *role, apr_time_t at)
+{
+    persona_learned_t *learned = baton;
+
+    (void)role;
+    persona_learned_arrival(learned, persona_learned_entry(learned, id, at / 1e6), persona_learned_user(user),
+                            at / 1e6);
+}
+
+static void model_end(void *baton, const char *id, apr_time_t at)
+{
+    persona_learned_t *learned = baton;
+
+    persona_learned_end(learned, persona_learned_entry(learned, id, at / 1e6), at / 1e6);
+}
+
+/* Boots are measured one by one; their mean and deviation are learned at once from the first. */
+static void model_boot(void *baton, const char *id, apr_interval_time_t boot)
+{
+    persona_learned_entry_t *entry = apr_hash_get(((persona_learned_t *)baton)->entries, id, APR_HASH_KEY_STRING);
+    double seconds = boot / 1e6, learn = LEAD_LEARN, spread;
+
+    if (!entry || boot <= 0) {
+        return;
+    }
+    if (entry->boot_mean <= 0) {
+        learn = 1;
+    }
+    entry->boot_mean += learn * (seconds - entry->boot_mean);
+    entry->boot_square += learn * (seconds * seconds - entry->boot_square);
+    spread = entry->boot_square - entry->boot_mean * entry->boot_mean;
+    seconds = entry->boot_mean + LEAD_DEVIATIONS * sqrt(spread > 0 ? spread : 0);
+    entry->model.lead = seconds < LEAD_LEAST ? LEAD_LEAST : seconds > LEAD_MOST ? LEAD_MOST : seconds;
+}
+
+static void model_price(void *baton, double wait_cost, double hit_rate)
+{
+    persona_learned_t *learned = baton;
+
+    learned->wait_cost = wait_cost;
+    if (hit_rate > 0 && hit_rate < 1 && hit_rate != learned->hit_rate) {
+        learned->hit_rate = hit_rate;
+        persona_control_begin(&learned->control, hit_rate);
+    }
+}
+
+/* The administrator's words as factors with mean 1. */
+static void shape_of(const persona_usage_t *usage, float shape[7][24])
+{
+    float sum = 0;
+    int d, h;
+
+    for (d = 0; d < 7; d++) {
+        for (h = 0; h < 24; h++) {
+            shape[d][h] = usage_factor[persona_pattern_level_of(usage, h, d)];
+            sum += shape[d][h];
+        }
+    }
+    for (d = 0; d < 7; d++) {
+        for (h = 0; h < 24; h++) {
+            shape[d][h] *= 7 * 24 / sum;
+        }
+    }
+}
+
+static void model_target(void *baton, const persona_t *persona, apr_time_t at, persona_target_t *target)
+{
+    persona_learned_t *learned = baton;
+    persona_learned_entry_t *entry = persona_learned_entry(learned, persona->id, at / 1e6);
+    persona_demand_t demand;
+
+    entry->model.offset = persona_tz_offset(persona->usage.zone, at);
+    entry->wait_cost = persona->pool.wait_cost;
+    shape_of(&persona->usage, entry->model.profile.shape);
+    if (!entry->shaped) {
+        persona_profile_reshape(&entry->model.profile);
+        entry->shaped = 1;
+    }
+    target->ready = persona_learned_target(learned, entry, persona->pool.min, persona->pool.max, at / 1e6, &demand);
+    target->expected = demand.mean;
+    apr_snprintf(target->reason, sizeof(target->reason), "%s: %.2f expected in %.0f s at %.4f a wait",
+                 target->ready <= persona->pool.min ? "floor" : target->ready >= persona->pool.max ? "ceiling"
+                                                                                                    : "forecast",
+                 demand.mean, entry->model.lead, persona_learned_kappa(learned, entry));
+}
+
+const persona_policy_t persona_policy_model = {
+    "model", model_create, model_arrival, model_end, model_boot, model_price, model_target
+};

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Shadow pools: a pool on paper. Invariant after each call: ready + creating == target, unless the ring is full.
+ */
+#include "forecast/shadow.h"
+
+#include <string.h>
+
+void persona_shadow_begin(persona_shadow_t *s, double lead, double at, double *ring, int ring_size)
+{
+    memset(s, 0, sizeof(*s));
+    s->lead = lead;
+    s->last = at;
+    s->ring = ring;
+    s->ring_size = ring_size;
+}
+
+void persona_shadow_advance(persona_shadow_t *s, double at)
+{
+    while (s->creating && s->ring[s->head] <= at) {
+        double done = s->ring[s->head];
+
+        s->head = s->head + 1 == s->ring_size ? 0 : s->head + 1;
+        s->creating--;
+        s->idle += s->ready * (done - s->last);
+        s->last = done;
+        s->ready++;
+    }
+    s->idle += s->ready * (at - s->last);
+    s->last = at;
+}
+
+static void refill(persona_shadow_t *s, double at)
+{
+    while (s->ready + s->creating < s->target && s->creating < s->ring_size) {
+        s->ring[(s->head + s->creating) % s->ring_size] = at + s->lead;
+        s->creating++;
+    }
+}
+
+void persona_shadow_target(persona_shadow_t *s, int target, double at)
+{
+    persona_shadow_advance(s, at);
+    s->target = target;
+    while (s->ready + s->creating > target && s->creating) {
+        s->creating--;
+        s->waste += s->lead - (s->ring[(s->head + s->creating) % s->ring_size] - at);
+    }
+    while (s->ready > target) {
+        s->ready--;
+        s->waste += s->lead;
+    }
+    refill(s, at);
+}
+
+int persona_shadow_claim(persona_shadow_t *s, double at)
+{
+    int hit;
+
+    persona_shadow_advance(s, at);
+    s->claims++;
+    hit = s->ready > 0;
+    if (hit) {
+        s->ready--;
+        s->hits++;
+    }
+    else if (s->creating) {
+        s->head = s->head + 1 == s->ring_size ? 0 : s->head + 1;
+        s->creating--;
+    }
+    refill(s, at);
+    return hit;
+}

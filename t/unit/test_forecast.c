@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The learned model: its parts against known answers, then the whole on arrivals with a known rate. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include <apr_general.h>
+
+#include "forecast/backtest.h"
+#include "persona_forecast.h"
+
+static apr_pool_t *pool;
+static unsigned long long seed;
+
+/* Uniform in (0, 1), the same in every run. */
+static double uniform(void)
+{
+    seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+    return ((double)(seed >> 11) + .5) / 9007199254740992.0;
+}
+
+static void sizing_is_the_marginal_rule(void **state)
+{
+    static const double kappa[] = {1e3, .5, .1, .01, 1e-4};
+    persona_demand_t demand = {.mean = 3};
+    int size[5], k;
+
+    (void)state;
+    persona_plan_size(&demand, kappa, 5, size);
+    for (k = 0; k < 5; k++) {
+        double p = exp(-3.0), below = p;
+        int s = 0;
+
+        /* (S+1) P(S+1) > kappa P(N <= S), and never less than the whole part of the expected demand */
+        while (3 * p > kappa[k] * below || s + 1 <= 3) {
+            s++;
+            p *= 3.0 / s;
+            below += p;
+        }
+        assert_int_equal(size[k], s);
+    }
+    demand.mean = 0;
+    persona_plan_size(&demand, kappa, 5, size);
+    assert_int_equal(size[4], 0);
+    demand.mean = 3;
+    demand.spread = 1;
+    persona_plan_size(&demand, kappa, 5, size);
+    assert_true(size[4] > 20);    /* a heavy tail is worth more at a low price */
+}
+
+static void a_target_that_falls_is_followed_with_patience(void **state)
+{
+    persona_plan_t plan = {0};
+
+    (void)state;
+    assert_int_equal(persona_plan_follow(&plan, 5, 0, 100, 60), 5);
+    assert_int_equal(persona_plan_follow(&plan, 2, 0, 110, 60), 5);
+    assert_int_equal(persona_plan_follow(&plan, 3, 0, 120, 60), 5);
+    assert_int_equal(persona_plan_follow(&plan, 2, 1, 130, 60), 4);    /* a claim lowers it for nothing */
+    assert_int_equal(persona_plan_follow(&plan, 2, 0, 170, 60), 3);    /* the largest wish meanwhile */
+    assert_int_equal(persona_plan_follow(&plan, 2, 4, 180, 60), 2);
+    assert_int_equal(persona_plan_follow(&plan, 0, 9, 190, 60), 0);
+}
+
+static void regression_finds_the_rate(void **state)
+{
+    static const float start[2] = {0, 0}, ridge[2] = {.1f, .1f};
+    persona_glm_t glm;
+    int round, k;
+
+    (void)state;
+    persona_glm_begin(&glm, 2, start);
+    for (round = 0; round < 40; round++) {
+        for (k = 0; k < 100; k++) {
+            float x[2] = {1, (float)(k % 2)};
+            double mean = exp(persona_glm_score(&glm, x));
+
+            persona_glm_learn(&glm, x, k % 2 ? 6 : 2, mean, 1);
+        }
+        persona_glm_absorb(&glm, .9);
+        assert_int_equal(persona_glm_step(&glm, start, ridge, .5), 1);
+    }
+    assert_true(fabs(glm.weight[0] - log(2)) < .01);
+    assert_true(fabs(glm.weight[1] - log(3)) < .01);
+}
+
+static void regression_refuses_nonsense(void **state)
+{
+    static const float start[1] = {1}, ridge[1] = {-5};
+    persona_glm_t glm;
+
+    (void)state;
+    persona_glm_begin(&glm, 1, start);
+    assert_int_equal(persona_glm_step(&glm, start, ridge, .5), 0);
+    assert_true(glm.weight[0] == 1);
+}
+
+static void profile_learns_the_hour_and_the_day(void **state)
+{
+    static persona_profile_t profile;
+    float rate[PERSONA_PROFILE_EXPERTS];
+    int day, bin;
+
+    (void)state;
+    persona_profile_begin(&profile, 4, 1, NULL);       /* 1970-01-05 was a Monday */
+    for (day = 0; day < 56; day++) {
+        for (bin = 0; bin < 96; bin++) {
+            int work = day % 7 < 5 && bin >= 36 && bin < 68;
+
+            persona_profile_add(&profile, bin * 900, work ? 5 : 0, 15);
+        }
+        persona_profile_roll(&profile, 5 + day, (day + 2) % 7);
+    }
+    persona_profile_rates(&profile, 13 * 3600, rate);  /* Monday noon: 5 in 15 minutes */
+    assert_true(fabs(exp(rate[0]) - 1 / 3.0) < .03 && exp(rate[2]) > .25);
+    persona_profile_rates(&profile, 3 * 3600, rate);
+    assert_true(exp(rate[0]) < .02);
+}
+
+static void unwatched_hours_are_not_quiet_hours(void **state)
+{
+    static persona_model_site_t site;
+    static persona_model_t model;
+    double at, before;
+    persona_demand_t demand;
+
+    (void)state;
+    persona_model_site_begin(&site);
+    persona_model_begin(&model, NULL, 0, 120, 1e9);
+    seed = 3;
+    for (at = 1e9; at < 1e9 + 3 * 86400; at -= log(uniform()) * 300) {
+        persona_model_arrival(&model, &site, 0, at, NULL);
+    }
+    persona_model_demand(&model, &site, &demand);
+    before = demand.mean;
+    assert_true(before > .15 && before < 1);
+    persona_model_advance(&model, &site, at + 86400);
+    persona_model_demand(&model, &site, &demand);
+    assert_true(demand.mean > before / 3);
+}
+
+/* A busy day and a quiet night, arrivals at random: the promise must hold on what was not yet seen. */
+static void promised_hit_rate_is_kept(void **state)
+{
+    static const double promise[] = {.95, .99};
+    persona_backtest_sum_t sum;
+    int k;
+
+    (void)state;
+    for (k = 0; k < 2; k++) {
+        persona_backtest_t *backtest = persona_backtest_create(120, 0, promise[k], NULL, NULL, pool);
+        double at = 1e9, rate;
+        int counted = 0;
+
+        seed = 7;
+        while (at < 1e9 + 40 * 86400) {
+            double hour = fmod(at / 3600, 24);
+
+            at -= log(uniform()) * 60 / (hour > 8 && hour < 18 ? 1.0 : .05);
+            if (!counted && at > 1e9 + 14 * 86400) {
+                persona_backtest_run(backtest, at);
+                persona_backtest_count(backtest);
+                counted = 1;
+            }
+            assert_int_equal(persona_backtest_event(backtest, at, "p", NULL, 0), APR_SUCCESS);
+        }
+        persona_backtest_sum(backtest, &sum);
+        rate = (double)sum.hits / (double)sum.claims;
+        assert_true(sum.claims > 10000);
+        assert_true(fabs(rate - promise[k]) < (1 - promise[k]) * .5);
+    }
+}
+
+typedef struct trail_t {
+    double at[20000];
+    int target[20000], n;
+} trail_t;
+
+static void note(void *baton, double at, const char *persona, int target)
+{
+    trail_t *trail = baton;
+
+    assert_string_equal(persona, "p");
+    assert_true(trail->n < 20000);
+    trail->at[trail->n] = at;
+    trail->target[trail->n++] = target;
+}
+
+static void targets_know_nothing_of_the_future(void **state)
+{
+    static trail_t trail[2];
+    double cut = 1e9 + 3 * 86400;
+    int round, k;
+
+    (void)state;
+    for (round = 0; round < 2; round++) {
+        persona_backtest_t *backtest = persona_backtest_create(120, .01, 0, note, &trail[round], pool);
+        double at = 1e9;
+
+        seed = 11;
+        while (at < (round ? 1e9 + 4 * 86400 : cut)) {
+            at -= log(uniform()) * 200;
+            if (round || at < cut) {
+                persona_backtest_event(backtest, at, "p", NULL, 600);
+            }
+        }
+        persona_backtest_run(backtest, 1e9 + 4 * 86400);
+        assert_int_equal(persona_backtest_event(backtest, 1e9, "p", NULL, 0), APR_EINVAL);
+    }
+    for (k = 0; k < trail[0].n && trail[0].at[k] < cut; k++) {
+        assert_true(trail[0].at[k] == trail[1].at[k] && trail[0].target[k] == trail[1].target[k]);
+    }
+    assert_true(k > 50);
+}
+
+static void shadow_pool_by_hand(void **state)
+{
+    double ring[8];
+    persona_shadow_t shadow;
+
+    (void)state;
+    persona_shadow_begin(&shadow, 100, 0, ring, 8);
+    persona_shadow_target(&shadow, 2, 0);               /* ready at 100 */
+    assert_int_equal(persona_shadow_claim(&shadow, 50), 0);   /* takes one that boots; its successor at 150 */
+    persona_shadow_advance(&shadow, 100);
+    assert_int_equal(shadow.ready, 1);
+    assert_int_equal(persona_shadow_claim(&shadow, 120), 1);
+    assert_true(fabs(shadow.idle - 20) < 1e-9);
+    persona_shadow_target(&shadow, 0, 160);             /* one ready since 150, one that boots since 120 */
+    assert_true(fabs(shadow.idle - 30) < 1e-9 && fabs(shadow.waste - 140) < 1e-9);
+    assert_int_equal(shadow.claims, 2);
+    assert_int_equal(shadow.hits, 1);
+}
+
+static void policy_through_the_seam(void **state)
+{
+    persona_forecast_t *forecast;
+    persona_t persona = {.id = "p", .pool = {.min = 1, .max = 3, .wait_cost = -1}};
+    persona_target_t target;
+    apr_time_t at = apr_time_from_sec(1000000000);
+    int k;
+
+    (void)state;
+    assert_int_equal(persona_forecast_create(&forecast, "model", pool), APR_SUCCESS);
+    persona_forecast_price(forecast, 60, -1);
+    persona_forecast_target(forecast, &persona, at, &target);
+    assert_int_equal(target.ready, 1);
+    persona_forecast_boot(forecast, "p", apr_time_from_sec(30));
+    for (k = 0; k < 500; k++) {
+        at += apr_time_from_sec(5);
+        persona_forecast_arrival(forecast, "p", "u", NULL, at);
+        persona_forecast_target(forecast, &persona, at, &target);
+        assert_true(target.ready >= 1 && target.ready <= 3);
+    }
+    assert_int_equal(target.ready, 3);
+    assert_non_null(strstr(target.reason, "ceiling"));
+    persona_forecast_end(forecast, "p", at);
+}
+
+static void a_persona_stays_small(void **state)
+{
+    (void)state;
+    assert_true(sizeof(persona_learned_entry_t) <= 64 * 1024);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(regression_refuses_nonsense),
+        cmocka_unit_test(regression_finds_the_rate),
+        cmocka_unit_test(sizing_is_the_marginal_rule),
+        cmocka_unit_test(a_target_that_falls_is_followed_with_patience),
+        cmocka_unit_test(profile_learns_the_hour_and_the_day),
+        cmocka_unit_test(unwatched_hours_are_not_quiet_hours),
+        cmocka_unit_test(shadow_pool_by_hand),
+        cmocka_unit_test(targets_know_nothing_of_the_future),
+        cmocka_unit_test(promised_hit_rate_is_kept),
+        cmocka_unit_test(policy_through_the_seam),
+        cmocka_unit_test(a_persona_stays_small)
+    };
+    int failed;
+
+    apr_initialize();
+    apr_pool_create(&pool, NULL);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    apr_terminate();
+    return failed;
+}

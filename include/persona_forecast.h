@@ -31,6 +31,10 @@ void persona_forecast_end(persona_forecast_t *forecast, const char *persona_id, 
 void persona_forecast_price(persona_forecast_t *forecast, double wait_cost, double hit_rate);
 /** An instance of this persona took `boot` from creation to ready. */
 void persona_forecast_boot(persona_forecast_t *forecast, const char *persona_id, apr_interval_time_t boot);
+/** What was learned, to be kept by the caller; `*len` is 0 where a policy learns nothing. */
+void persona_forecast_save(persona_forecast_t *forecast, char **data, apr_size_t *len, apr_pool_t *p);
+/** Go on from what was saved. APR_EINVAL: damaged, or of another version; nothing is changed then. */
+apr_status_t persona_forecast_load(persona_forecast_t *forecast, const char *data, apr_size_t len);
 /** The target for `at`, within the persona's pool.min and pool.max. */
 void persona_forecast_target(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
                              persona_target_t *target);

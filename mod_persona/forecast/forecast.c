@@ -58,6 +58,19 @@ void persona_forecast_boot(persona_forecast_t *forecast, const char *persona_id,
     }
 }
 
+void persona_forecast_save(persona_forecast_t *forecast, char **data, apr_size_t *len, apr_pool_t *p)
+{
+    *len = 0;
+    if (forecast->policy->save) {
+        forecast->policy->save(forecast->baton, data, len, p);
+    }
+}
+
+apr_status_t persona_forecast_load(persona_forecast_t *forecast, const char *data, apr_size_t len)
+{
+    return forecast->policy->load ? forecast->policy->load(forecast->baton, data, len) : APR_ENOTIMPL;
+}
+
 void persona_forecast_target(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
                              persona_target_t *target)
 {

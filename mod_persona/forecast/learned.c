@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "forecast/state.h"
 #include "persona/tz.h"
 
 /* What a boot takes before one was measured, and the limits of what is believed, in seconds. */
@@ -160,6 +161,16 @@ static void model_price(void *baton, double wait_cost, double hit_rate)
     }
 }
 
+static void model_save(void *baton, char **data, apr_size_t *len, apr_pool_t *p)
+{
+    persona_state_save(baton, data, len, p);
+}
+
+static apr_status_t model_load(void *baton, const char *data, apr_size_t len)
+{
+    return persona_state_load(baton, data, len);
+}
+
 /* The administrator's words as factors with mean 1. */
 static void shape_of(const persona_usage_t *usage, float shape[7][24])
 {
@@ -201,5 +212,5 @@ static void model_target(void *baton, const persona_t *persona, apr_time_t at, p
 }
 
 const persona_policy_t persona_policy_model = {
-    "model", model_create, model_arrival, model_end, model_boot, model_price, model_target
+    "model", model_create, model_arrival, model_end, model_boot, model_price, model_save, model_load, model_target
 };

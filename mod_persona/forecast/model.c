@@ -25,7 +25,7 @@ static const float ends_half[PERSONA_MODEL_ENDS] = {3, 15, 60};
 static const float recency_time[PERSONA_MODEL_RECENCY] = {10, 45, 240, 1440};
 static const float since_time[3] = {3, 15, 120};
 /* Pseudo events in the ratio of seen to expected. */
-#define LEVEL_PSEUDO 1.5f
+#define LEVEL_PSEUDO .7f
 /* The levels that tell a burst: minutes against the hour. */
 #define LEVEL_MINUTES 1
 #define LEVEL_HOUR 4
@@ -45,21 +45,27 @@ enum {
 /* Where every persona starts, and what the ridge pulls towards. */
 static const float start_weight[F_COUNT] = {
     0,
-    .59f, .25f, .22f,
-    .1f, .25f, .2f, .07f, .47f, .76f, .98f, .73f,
-    0, -.09f, .57f,
-    -.28f, .04f, .3f, 0,
-    -.25f,
-    0, 0, 0,
-    0, 0, 0
+    .7f, .22f, .14f,
+    .02f, .4f, .33f, .15f, .6f, .8f, 1.05f, .83f,
+    .15f, -.3f, .7f,
+    -.4f, -.07f, .28f, .05f,
+    -.28f,
+    0, .1f, .1f,
+    .2f, .2f, 0
 };
 
-#define RIDGE 3.0f
+#define RIDGE 8.0f
 #define RIDGE_ONE 2.0f
 /* Half-life of what the regression knows, in days; how often it is solved; the least arrivals to start with. */
 #define HALF_REGRESSION 28.0
+/* A young model forgets faster, for what its profiles expected was wrong: days, and days more each day. */
+#define HALF_YOUNG 1.0
+#define HALF_GROWTH .5
 #define UPDATES_A_DAY 4
 #define ARRIVALS_TO_LEARN 5
+/* A young model also learns whenever its arrivals have grown by this factor, until there are so many. */
+#define YOUNG_GROWTH 1.5
+#define YOUNG_ARRIVALS 200
 #define LONGEST_STEP .5
 
 void persona_model_site_begin(persona_model_site_t *site)
@@ -111,6 +117,14 @@ void persona_model_begin(persona_model_t *m, const float shape[7][24], double of
     persona_glm_begin(&m->glm, F_COUNT, start_weight);
     persona_tail_refresh(&m->view, &m->tail, &m->tail);
     m->sample_steps = -1;
+}
+
+void persona_model_restored(persona_model_t *m, const persona_model_site_t *site)
+{
+    m->glm.size = F_COUNT;
+    m->sample_steps = -1;
+    m->ring_at = 0;
+    persona_tail_refresh(&m->view, &m->tail, &site->tail);
 }
 
 static void features(const persona_model_t *m, const persona_model_site_t *site, double at, float *x)
@@ -184,16 +198,18 @@ static int window_steps(const persona_model_t *m)
     return n < 1 ? 1 : n;
 }
 
-static void update_weights(persona_model_t *m)
+static void update_weights(persona_model_t *m, double days)
 {
+    double half = HALF_YOUNG + HALF_GROWTH * (double)(m->step - m->origin) / STEPS_A_DAY;
     float ridge[F_COUNT];
     int k;
 
+    half = half < HALF_REGRESSION ? half : HALF_REGRESSION;
     for (k = 0; k < F_COUNT; k++) {
         ridge[k] = RIDGE;
     }
     ridge[F_ONE] = RIDGE_ONE;
-    persona_glm_absorb(&m->glm, exp2(-1.0 / (HALF_REGRESSION * UPDATES_A_DAY)));
+    persona_glm_absorb(&m->glm, exp2(-days / half));
     if (m->total >= ARRIVALS_TO_LEARN) {
         persona_glm_step(&m->glm, start_weight, ridge, LONGEST_STEP);
     }
@@ -207,7 +223,7 @@ static void turn_window(persona_model_t *m, persona_model_site_t *site, const fl
         persona_tail_window(&m->tail, m->sample_regime, m->sample_count, m->sample_mean);
         persona_tail_window(&site->tail, m->sample_regime, m->sample_count, m->sample_mean);
         if (m->step / (STEPS_A_DAY / UPDATES_A_DAY) != (m->step - m->sample_steps) / (STEPS_A_DAY / UPDATES_A_DAY)) {
-            update_weights(m);
+            update_weights(m, 1.0 / UPDATES_A_DAY);
         }
     }
     memcpy(m->sample, x, F_COUNT * sizeof(float));
@@ -231,6 +247,21 @@ static void remember(persona_model_t *m, persona_model_site_t *site, const float
     moment->regime = demand.regime;
     moment->arrivals = m->arrivals;
     persona_tail_predict(tails, &demand, STEP / m->lead);
+}
+
+/* What is known has grown by much: do not wait for the end of the day. The levels' expectation moves along. */
+static void grow_up(persona_model_t *m)
+{
+    double middle = second_of_day(m, m->now), before = persona_profile_base(&m->profile, middle);
+    float factor;
+    int k;
+
+    persona_profile_reshape(&m->profile);
+    factor = (float)(persona_profile_base(&m->profile, middle) / before);
+    for (k = 0; k < LEVELS; k++) {
+        m->expected[k] *= factor;
+    }
+    m->grown = m->total;
 }
 
 static void roll_day(persona_model_t *m, apr_int64_t day)
@@ -289,6 +320,9 @@ static void step(persona_model_t *m, persona_model_site_t *site)
     }
     if (m->step % STEPS_A_QUARTER == 0) {
         persona_tail_refresh(&m->view, &m->tail, &site->tail);
+    }
+    if (m->total < YOUNG_ARRIVALS && m->total >= ARRIVALS_TO_LEARN && m->total >= YOUNG_GROWTH * m->grown) {
+        grow_up(m);
     }
     features(m, site, m->now, x);
     if (m->sample_steps < 0 || ++m->sample_steps >= window_steps(m)) {

@@ -43,7 +43,7 @@ typedef struct persona_model_t {
     double lead;                        /**< seconds */
     double offset;                      /**< local clock minus UTC */
     double last_arrival;
-    double total;                       /**< arrivals */
+    double total, grown;                /**< arrivals, and at the last time a young model learned between days */
     apr_int32_t active, ends_known;     /**< running sessions, and whether anybody tells of their end */
     persona_profile_t profile;
     float seen[PERSONA_MODEL_LEVELS], expected[PERSONA_MODEL_LEVELS];
@@ -78,6 +78,8 @@ typedef struct persona_verdict_t {
 void persona_model_site_begin(persona_model_site_t *site);
 /** `shape`: the administrator's low, medium, high as factors around 1; NULL: flat. `offset`: local clock - UTC. */
 void persona_model_begin(persona_model_t *model, const float shape[7][24], double offset, double lead, double at);
+/** All fields but the view and what is of the current window have been filled in from a saved state. */
+void persona_model_restored(persona_model_t *model, const persona_model_site_t *site);
 /** Walk the grid up to `at`. A gap of a quarter hour or more was not watched: nothing is learned from it. */
 void persona_model_advance(persona_model_t *model, persona_model_site_t *site, double at);
 /** `user`: hash of the name, 0: unknown. `verdict` may be NULL. */

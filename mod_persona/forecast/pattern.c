@@ -67,5 +67,5 @@ static void pattern_target(void *baton, const persona_t *persona, apr_time_t at,
 }
 
 const persona_policy_t persona_policy_pattern = {
-    "pattern", pattern_create, NULL, NULL, NULL, NULL, pattern_target
+    .name = "pattern", .create = pattern_create, .target = pattern_target
 };

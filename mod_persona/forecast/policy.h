@@ -17,6 +17,8 @@ typedef struct persona_policy_t {
     void (*end)(void *baton, const char *persona_id, apr_time_t at);
     void (*boot)(void *baton, const char *persona_id, apr_interval_time_t boot);
     void (*price)(void *baton, double wait_cost, double hit_rate);
+    void (*save)(void *baton, char **data, apr_size_t *len, apr_pool_t *p);
+    apr_status_t (*load)(void *baton, const char *data, apr_size_t len);
     void (*target)(void *baton, const persona_t *persona, apr_time_t at, persona_target_t *target);
 } persona_policy_t;
 

@@ -50,7 +50,8 @@ static double smooth(const float *v, int n, int at)
 static void rates_of(const persona_profile_t *f, int weekday, int bin, double *rate)
 {
     int type = is_weekend(weekday), k;
-    double overall = (f->all_count + .5) / (f->all_seen + 60.0) * f->shape[weekday][bin / 4];
+    double overall = (f->all_count + f->now_count + .5) / (f->all_seen + f->now_seen + 60.0)
+                     * f->shape[weekday][bin / 4];
     double count = smooth(f->type_count[type], BINS, bin), seen = smooth(f->type_seen[type], BINS, bin);
 
     if (seen < BIN_MINUTES) {
@@ -99,6 +100,13 @@ void persona_profile_begin(persona_profile_t *f, apr_int64_t day, int weekday, c
 
 void persona_profile_reshape(persona_profile_t *f)
 {
+    int k;
+
+    f->now_count = f->now_seen = 0;
+    for (k = 0; k < BINS; k++) {
+        f->now_count += f->today_count[k];
+        f->now_seen += f->today_seen[k];
+    }
     compute_day(f);
 }
 
@@ -146,6 +154,7 @@ void persona_profile_roll(persona_profile_t *f, apr_int64_t day, int weekday)
     }
     memset(f->today_count, 0, sizeof(f->today_count));
     memset(f->today_seen, 0, sizeof(f->today_seen));
+    f->now_count = f->now_seen = 0;
     f->day = day;
     f->weekday = weekday;
     compute_day(f);

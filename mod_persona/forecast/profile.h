@@ -22,6 +22,7 @@ typedef struct persona_profile_t {
     float type_count[2][PERSONA_PROFILE_BINS];      /**< working days, weekend */
     float type_seen[2][PERSONA_PROFILE_BINS];
     float all_count, all_seen;
+    float now_count, now_seen;                      /**< of today, when the rates were last computed */
     float today_count[PERSONA_PROFILE_BINS];
     float today_seen[PERSONA_PROFILE_BINS];
     /** Per minute, at bin centres; [0] is yesterday's last bin, the last one tomorrow's first. */
@@ -34,7 +35,7 @@ typedef struct persona_profile_t {
 
 /** Begin on local `day`; `shape` NULL: flat. */
 void persona_profile_begin(persona_profile_t *profile, apr_int64_t day, int weekday, const float shape[7][24]);
-/** `shape` has changed: compute the rates of the day again. */
+/** Compute the rates of the day again, with today's overall rate: `shape` has changed, or much was seen. */
 void persona_profile_reshape(persona_profile_t *profile);
 /** The local calendar has moved to `day`: learn the day that ended, compute the rates of the new one. */
 void persona_profile_roll(persona_profile_t *profile, apr_int64_t day, int weekday);

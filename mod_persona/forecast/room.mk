@@ -20,6 +20,8 @@ libpersona_forecast_la_SOURCES = \
 	mod_persona/forecast/profile.h \
 	mod_persona/forecast/shadow.c \
 	mod_persona/forecast/shadow.h \
+	mod_persona/forecast/state.c \
+	mod_persona/forecast/state.h \
 	mod_persona/forecast/tail.c \
 	mod_persona/forecast/tail.h
 libpersona_forecast_la_CFLAGS = $(AM_CFLAGS) -O3

@@ -17,6 +17,8 @@
 #define PSEUDO_ALL 10.0
 #define PSEUDO_SITE 4.0
 #define PSEUDO_OWN 4.0
+/* What the windows of all personas say about the spread of one. */
+#define SITE_SHARE .05
 /* The first octave ends at a ratio of 2^TOP. */
 #define TOP 4.0
 /* How much of its neighbours an octave believes. */
@@ -186,13 +188,13 @@ static double corrected(double before, double pseudo, const float *seen, const f
     return (with_neighbours(seen, k) + pseudo * before) / (with_neighbours(predicted, k) + pseudo);
 }
 
-static float best_spread(const float *likelihood)
+static float best_spread(const float *own, const float *site)
 {
     double best = 0;
     int at = 0, k;
 
     for (k = 0; k < SPREADS; k++) {
-        double l = likelihood[k] - .5 * fabs(log(spreads[k] + .05) - log(.2));
+        double l = own[k] + SITE_SHARE * site[k] - .5 * fabs(log(spreads[k] + .05) - log(.2));
 
         if (k == 0 || l > best) {
             best = l;
@@ -220,6 +222,6 @@ void persona_tail_refresh(persona_tail_view_t *view, const persona_tail_t *own, 
             c = corrected(c, PSEUDO_SITE, site->seen[r], site->predicted[r], k);
             view->worth[r][k] = (float)corrected(c, PSEUDO_OWN, own->seen[r], own->predicted[r], k);
         }
-        view->spread[r] = best_spread(own->likelihood[r]);
+        view->spread[r] = best_spread(own->likelihood[r], site->likelihood[r]);
     }
 }

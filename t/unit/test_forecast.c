@@ -261,6 +261,46 @@ static void policy_through_the_seam(void **state)
     persona_forecast_end(forecast, "p", at);
 }
 
+/* A model that was saved and one that went on give the same targets; damaged bytes are refused. */
+static void state_survives_and_damage_is_refused(void **state)
+{
+    persona_forecast_t *forecast[2];
+    persona_t persona = {.id = "p", .pool = {.min = 0, .max = 99, .wait_cost = -1}};
+    persona_target_t target[2];
+    double at = 1e9, next = at;
+    apr_size_t len, k;
+    char *data, *again;
+
+    (void)state;
+    assert_int_equal(persona_forecast_create(&forecast[0], "model", pool), APR_SUCCESS);
+    assert_int_equal(persona_forecast_create(&forecast[1], "model", pool), APR_SUCCESS);
+    seed = 5;
+    for (; at < 1e9 + 5 * 86400; at += 30) {
+        for (; next < at; next -= log(uniform()) * 100) {
+            persona_forecast_arrival(forecast[0], "p", "someone", NULL, (apr_time_t)(next * 1e6));
+        }
+        persona_forecast_target(forecast[0], &persona, (apr_time_t)(at * 1e6), &target[0]);
+    }
+    persona_forecast_save(forecast[0], &data, &len, pool);
+    assert_true(len > 1000 && len < 64 * 1024);
+    for (k = 0; k < len; k += 97) {
+        data[k] ^= 0x10;
+        assert_int_equal(persona_forecast_load(forecast[1], data, len), APR_EINVAL);
+        data[k] ^= 0x10;
+        assert_int_equal(persona_forecast_load(forecast[1], data, k), APR_EINVAL);
+    }
+    assert_int_equal(persona_forecast_load(forecast[1], data, len), APR_SUCCESS);
+    persona_forecast_save(forecast[1], &again, &k, pool);
+    assert_int_equal(k, len);
+    assert_memory_equal(data, again, len);
+    for (k = 0; k < 100; k++, at += 30) {
+        persona_forecast_target(forecast[0], &persona, (apr_time_t)(at * 1e6), &target[0]);
+        persona_forecast_target(forecast[1], &persona, (apr_time_t)(at * 1e6), &target[1]);
+    }
+    assert_true(target[0].ready > 0 && target[0].ready == target[1].ready);
+    assert_true(fabs(target[0].expected - target[1].expected) < .05 * target[0].expected);
+}
+
 static void a_persona_stays_small(void **state)
 {
     (void)state;
@@ -280,6 +320,7 @@ int main(void)
         cmocka_unit_test(targets_know_nothing_of_the_future),
         cmocka_unit_test(promised_hit_rate_is_kept),
         cmocka_unit_test(policy_through_the_seam),
+        cmocka_unit_test(state_survives_and_damage_is_refused),
         cmocka_unit_test(a_persona_stays_small)
     };
     int failed;

@@ -8,10 +8,13 @@
  * (persona_fence_token()), defining a secret is an atomic and idempotent test-and-set that outlives every
  * restart. No secret ever has a value.
  *
- *   persona:<ns>:<name>           a fence: the uuid is the token of the session
- *   persona-intent:<ns>:<uuid>    an intent: the description says of what; removed last
+ *   persona:<driver>:<ns>:<uuid>         the fence of an instance: the uuid is the token of the session
+ *   persona:<ns>:<name>                  the fence of something else, such as a person's home
+ *   persona-intent:<driver>:<ns>:<uuid>  an intent: the description says of what; removed last
  *   persona-address:<network>:<ip>, persona-device:<name>
- *                                 reservations, of all namespaces: the uuid is the token of the instance
+ *                                        reservations, of all namespaces: the uuid is the token of the instance
+ * All drivers of one libvirt share its secrets: without the driver in its name, containers' fences and intents
+ * would look like those of virtual machines that are gone.
  */
 #include <string.h>
 
@@ -20,6 +23,7 @@
 #include <libxml/parser.h>
 
 #include "compute/libvirt.h"
+#include "persona/digest.h"
 
 #define USAGE_TYPE VIR_SECRET_USAGE_TYPE_CEPH
 #define USAGE_TYPE_WORD "ceph"
@@ -140,13 +144,25 @@ apr_status_t libvirt_secret_list(virConnectPtr conn, const char *prefix, apr_arr
     return APR_SUCCESS;
 }
 
+static const char *driver_word(const libvirt_t *lv)
+{
+    switch (lv->options->driver) {
+    case LIBVIRT_QEMU:
+        return "qemu";
+    case LIBVIRT_LXC:
+        return "lxc";
+    default:
+        return "test";
+    }
+}
+
 /* ---- intents ---- */
 
 static const char *const stages[] = {"making", "made", "failed", "unmaking"};
 
 static const char *intent_usage(const libvirt_t *lv, const char *uuid, apr_pool_t *p)
 {
-    return apr_pstrcat(p, "persona-intent:", lv->head.ns, ":", uuid, NULL);
+    return apr_pstrcat(p, "persona-intent:", driver_word(lv), ":", lv->head.ns, ":", uuid, NULL);
 }
 
 static const char *intent_token(const libvirt_t *lv, const char *uuid, apr_pool_t *p)
@@ -303,9 +319,19 @@ typedef struct fence_args_t {
     apr_array_header_t *fences;
 } fence_args_t;
 
+static const char *instance_prefix(const libvirt_t *lv, apr_pool_t *p)
+{
+    return apr_pstrcat(p, "persona:", driver_word(lv), ":", lv->head.ns, ":", NULL);
+}
+
+static const char *other_prefix(const libvirt_t *lv, apr_pool_t *p)
+{
+    return apr_pstrcat(p, "persona:", lv->head.ns, ":", NULL);
+}
+
 static const char *fence_usage(const libvirt_t *lv, const char *name, apr_pool_t *p)
 {
-    return apr_pstrcat(p, "persona:", lv->head.ns, ":", name, NULL);
+    return apr_pstrcat(p, persona_uuid_valid(name) ? instance_prefix(lv, p) : other_prefix(lv, p), name, NULL);
 }
 
 /* A name reaches libvirt in XML and as a key: what cannot be written is refused here. */
@@ -368,23 +394,31 @@ apr_status_t libvirt_fence_holder(persona_compute_t *c, const char *name, const 
     return status;
 }
 
-static apr_status_t fences_work(libvirt_t *lv, virConnectPtr conn, void *data, persona_result_t *res,
-                                apr_pool_t *p)
+static apr_status_t fences_add(virConnectPtr conn, const char *prefix, apr_array_header_t *fences,
+                               persona_result_t *res, apr_pool_t *p)
 {
-    fence_args_t *args = data;
-    const char *prefix = fence_usage(lv, "", p);
     apr_array_header_t *secrets;
     apr_status_t status = libvirt_secret_list(conn, prefix, &secrets, res, p);
 
-    args->fences = apr_array_make(p, 16, sizeof(persona_fence_t *));
     for (int i = 0; status == APR_SUCCESS && i < secrets->nelts; ++i) {
         persona_fence_t *fence = apr_palloc(p, sizeof(*fence));
 
         fence->name = APR_ARRAY_IDX(secrets, i, libvirt_secret_t).usage + strlen(prefix);
         fence->token = APR_ARRAY_IDX(secrets, i, libvirt_secret_t).token;
-        APR_ARRAY_PUSH(args->fences, persona_fence_t *) = fence;
+        APR_ARRAY_PUSH(fences, persona_fence_t *) = fence;
     }
     return status;
+}
+
+static apr_status_t fences_work(libvirt_t *lv, virConnectPtr conn, void *data, persona_result_t *res,
+                                apr_pool_t *p)
+{
+    fence_args_t *args = data;
+    apr_status_t status;
+
+    args->fences = apr_array_make(p, 16, sizeof(persona_fence_t *));
+    status = fences_add(conn, instance_prefix(lv, p), args->fences, res, p);
+    return status == APR_SUCCESS ? fences_add(conn, other_prefix(lv, p), args->fences, res, p) : status;
 }
 
 apr_status_t libvirt_fences(persona_compute_t *c, apr_array_header_t **fences, persona_result_t *res,

@@ -53,8 +53,8 @@ typedef struct libvirt_target_t {
     int port;
 } libvirt_target_t;
 
-/** Calls that take milliseconds, and calls that boot or kill, each on a connection of its own: the daemon serves
- * five calls of a connection at once, and a fence must not wait behind five boots. */
+/** Calls that take milliseconds, and calls that boot or kill, each with threads and connections of its own: a
+ * fence must not wait behind five boots. */
 typedef enum { LIBVIRT_QUICK, LIBVIRT_SLOW, LIBVIRT_LANES } libvirt_lane_e;
 
 typedef struct libvirt_job_t libvirt_job_t;

@@ -8,10 +8,12 @@
  * the lane from then on, which frees it when it has ended. For that a job owns all memory that its work
  * touches.
  *
- * A lane is one connection and at most five threads (as many calls as the daemon serves at once for one
- * connection). Threads are started on demand and end with the lane. Keepalive closes the connection of a
- * frozen daemon, so that its calls fail and their threads come back. Whoever needs the connection while there
- * is none opens it, one thread at a time, and not more often than every half second.
+ * A lane is at most five threads, each with a connection of its own: libvirt's client before 10.3 reads a stack
+ * frame that is gone when one thread wakes another that waits on the same connection (CVE-2024-4418), and the
+ * process dies of it. For the same reason a connection to this host has no keepalive, which wakes as well: there
+ * the callers' clock tells that a daemon hangs, and its end ends the connection. Threads are started on demand and
+ * end with the lane. After a failure a lane does not connect again within half a second. One live connection of
+ * the quick lane receives the events; when it dies, the next thread that needs one takes them over.
  *
  * libvirt's event loop runs in one thread of the process, started with the first connection and never ended:
  * it has no end in libvirt's interface either. A process that forks must do so before.
@@ -33,16 +35,15 @@
 
 struct libvirt_lane_t {
     libvirt_t *lv;
-    int events;                 /**< this lane's connection receives them */
+    int events;                 /**< one of this lane's connections receives them */
     pthread_mutex_t mutex;
     pthread_cond_t changed;     /**< a job was queued or finished, the connection came or went */
     libvirt_job_t *queue;       /**< waiting, first come first */
     libvirt_job_t *active[THREADS_MAX];
     pthread_t threads[THREADS_MAX];
     int started, idle, ended, closing;
-    virConnectPtr conn;
-    int connecting;
-    int callback;               /**< registration of the events with conn; -1: none */
+    virConnectPtr conns[THREADS_MAX]; /**< each used by the thread of that number alone */
+    int callbacks[THREADS_MAX]; /**< registration of the events with that connection; -1: none */
     apr_time_t failed_at;       /**< monotonic; 0: the last attempt was good */
     char failure[256];
 };
@@ -211,19 +212,23 @@ static int on_lifecycle(virConnectPtr conn, virDomainPtr domain, int event, int 
     return 0;
 }
 
-/* ---- the connection ---- */
+/* ---- the connections ---- */
 
-static void listen_to(libvirt_lane_t *lane, virConnectPtr conn)
+static void listen_to(libvirt_lane_t *lane, int slot, virConnectPtr conn)
 {
+    int callback;
+
     libvirt_listener_t *listener = lane->lv->listener;
 
     pthread_mutex_lock(&listener->mutex);
     ++listener->holders;
     pthread_mutex_unlock(&listener->mutex);
-    lane->callback = virConnectDomainEventRegisterAny(conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-                                                      VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), listener,
-                                                      listener_release);
-    if (lane->callback < 0) {
+    callback = virConnectDomainEventRegisterAny(conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                                                VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), listener, listener_release);
+    pthread_mutex_lock(&lane->mutex);
+    lane->callbacks[slot] = callback;
+    pthread_mutex_unlock(&lane->mutex);
+    if (callback < 0) {
         persona_log(PERSONA_LOG_WARNING, 0, "compute %s: libvirt sends no events: %s", lane->lv->head.conf->name,
                     virGetLastErrorMessage());
         listener_release(listener);
@@ -236,75 +241,88 @@ static virConnectPtr connect_now(libvirt_lane_t *lane)
     apr_int64_t seconds = apr_time_sec(lane->lv->head.timeout);
     virConnectPtr conn = virConnectOpenAuth(lane->lv->head.conf->address, virConnectAuthPtrDefault, 0);
 
-    if (!conn) {
-        return NULL;
-    }
     /* Closed after count + 1 silent seconds: before the callers' time is over, where that is long enough. */
-    virConnectSetKeepAlive(conn, 1, seconds > 3 ? (unsigned)seconds - 2 : 1);
-    if (lane->events) {
-        listen_to(lane, conn);
+    if (conn && !lane->lv->options->local) {
+        virConnectSetKeepAlive(conn, 1, seconds > 3 ? (unsigned)seconds - 2 : 1);
     }
     return conn;
 }
 
-static void disconnect(libvirt_lane_t *lane, virConnectPtr conn)
+static void disconnect(virConnectPtr conn, int callback)
 {
     /* A registration keeps its connection alive. */
-    if (lane->callback >= 0) {
-        virConnectDomainEventDeregisterAny(conn, lane->callback);
-        lane->callback = -1;
+    if (callback >= 0) {
+        virConnectDomainEventDeregisterAny(conn, callback);
     }
     virConnectClose(conn);
 }
 
-/* A reference to the lane's connection, which is opened where there is none; NULL: it cannot be. */
-static virConnectPtr connection(libvirt_lane_t *lane, persona_result_t *res)
+/* Whether no live connection of the lane receives events. The lane's mutex is held; asking whether a connection of
+ * another thread is alive sends nothing and wakes nobody. */
+static int deaf(const libvirt_lane_t *lane)
 {
-    virConnectPtr conn, dead;
+    for (int i = 0; i < THREADS_MAX; ++i) {
+        if (lane->conns[i] && lane->callbacks[i] >= 0 && virConnectIsAlive(lane->conns[i]) == 1) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* What connect_now() gave is the slot's; it failed where `conn` is NULL. The lane's mutex is held. */
+static void connected(libvirt_lane_t *lane, int slot, virConnectPtr conn)
+{
+    const persona_compute_conf_t *conf = lane->lv->head.conf;
+
+    lane->conns[slot] = conn;
+    if (conn) {
+        if (lane->failed_at) {
+            persona_log(PERSONA_LOG_NOTICE, 0, "compute %s: libvirt at %s answers again", conf->name, conf->address);
+        }
+        lane->failed_at = 0;
+        return;
+    }
+    if (!lane->failed_at) {
+        persona_log(PERSONA_LOG_WARNING, 0, "compute %s: cannot connect to libvirt at %s: %s", conf->name,
+                    conf->address, virGetLastErrorMessage());
+    }
+    lane->failed_at = monotonic();
+    apr_cpystrn(lane->failure, virGetLastErrorMessage(), sizeof(lane->failure));
+}
+
+/* The connection of this thread, which is opened where there is none; NULL: it cannot be. */
+static virConnectPtr connection(libvirt_lane_t *lane, int slot, persona_result_t *res)
+{
+    virConnectPtr conn, dead = NULL;
+    int callback = -1, listen;
 
     pthread_mutex_lock(&lane->mutex);
-    while (lane->connecting && !lane->closing) {
-        pthread_cond_wait(&lane->changed, &lane->mutex);
+    if (lane->conns[slot] && virConnectIsAlive(lane->conns[slot]) != 1) {
+        dead = lane->conns[slot];
+        callback = lane->callbacks[slot];
+        lane->conns[slot] = NULL;
+        lane->callbacks[slot] = -1;
     }
-    if (!lane->closing && (!lane->conn || virConnectIsAlive(lane->conn) != 1)
+    if (!lane->conns[slot] && !lane->closing
         && (!lane->failed_at || monotonic() - lane->failed_at >= RECONNECT_AFTER)) {
-        dead = lane->conn;
-        lane->conn = NULL;
-        lane->connecting = 1;
         pthread_mutex_unlock(&lane->mutex);
-        if (dead) {
-            disconnect(lane, dead);
-        }
         conn = connect_now(lane);
         pthread_mutex_lock(&lane->mutex);
-        lane->connecting = 0;
-        lane->conn = conn;
-        if (conn) {
-            if (lane->failed_at) {
-                persona_log(PERSONA_LOG_NOTICE, 0, "compute %s: libvirt at %s answers again",
-                            lane->lv->head.conf->name, lane->lv->head.conf->address);
-            }
-            lane->failed_at = 0;
-        }
-        else {
-            if (!lane->failed_at) {
-                persona_log(PERSONA_LOG_WARNING, 0, "compute %s: cannot connect to libvirt at %s: %s",
-                            lane->lv->head.conf->name, lane->lv->head.conf->address, virGetLastErrorMessage());
-            }
-            lane->failed_at = monotonic();
-            apr_cpystrn(lane->failure, virGetLastErrorMessage(), sizeof(lane->failure));
-        }
-        pthread_cond_broadcast(&lane->changed);
+        connected(lane, slot, conn);
     }
-    conn = lane->conn;
-    if (conn) {
-        virConnectRef(conn);
-    }
-    else {
+    conn = lane->conns[slot];
+    listen = conn && lane->events && deaf(lane);
+    if (!conn) {
         persona_result_set(res, APR_ECONNREFUSED, "engine-down", "libvirt at %s does not answer: %s",
                            lane->lv->head.conf->address, lane->failure);
     }
     pthread_mutex_unlock(&lane->mutex);
+    if (dead) {
+        disconnect(dead, callback);
+    }
+    if (listen) {
+        listen_to(lane, slot, conn);
+    }
     return conn;
 }
 
@@ -371,10 +389,10 @@ static libvirt_job_t *next_job(libvirt_lane_t *lane)
     return NULL;
 }
 
-static void run_job(libvirt_job_t *job)
+static void run_job(libvirt_job_t *job, int slot)
 {
     for (int attempt = 0; attempt < 2; ++attempt) {
-        virConnectPtr conn = connection(job->lane, &job->result);
+        virConnectPtr conn = connection(job->lane, slot, &job->result);
         int alive;
 
         if (!conn) {
@@ -385,7 +403,6 @@ static void run_job(libvirt_job_t *job)
         virResetLastError();
         job->status = job->work(job->lv, conn, job->args, &job->result, job->pool);
         alive = virConnectIsAlive(conn) == 1;
-        virConnectClose(conn);
         /* Lost on the way, most often because libvirt was restarted since the last call: once more. */
         if (alive || job->status != APR_TIMEUP || is_abandoned(job)) {
             return;
@@ -416,7 +433,7 @@ static void *run_thread(void *data)
         lane->active[slot] = job;
         job->running = 1;
         pthread_mutex_unlock(&lane->mutex);
-        run_job(job);
+        run_job(job, slot);
         pthread_mutex_lock(&lane->mutex);
         lane->active[slot] = NULL;
         job->done = 1;
@@ -517,7 +534,9 @@ apr_status_t libvirt_lanes_open(libvirt_t *lv)
 
         lane->lv = lv;
         lane->events = i == LIBVIRT_QUICK;
-        lane->callback = -1;
+        for (int slot = 0; slot < THREADS_MAX; ++slot) {
+            lane->callbacks[slot] = -1;
+        }
         pthread_mutex_init(&lane->mutex, NULL);
         condition_init(&lane->changed);
         lv->lanes[i] = lane;
@@ -528,7 +547,6 @@ apr_status_t libvirt_lanes_open(libvirt_t *lv)
 static int lane_close(libvirt_lane_t *lane)
 {
     const struct timespec until = timespec_of(monotonic() + lane->lv->head.timeout);
-    virConnectPtr conn;
     int late = 0;
 
     pthread_mutex_lock(&lane->mutex);
@@ -537,8 +555,6 @@ static int lane_close(libvirt_lane_t *lane)
     while (lane->ended < lane->started && !late) {
         late = pthread_cond_timedwait(&lane->changed, &lane->mutex, &until) == ETIMEDOUT;
     }
-    conn = lane->conn;
-    lane->conn = NULL;
     pthread_mutex_unlock(&lane->mutex);
     for (int i = 0; i < lane->started; ++i) {
         if (late) {
@@ -548,8 +564,10 @@ static int lane_close(libvirt_lane_t *lane)
             pthread_join(lane->threads[i], NULL);
         }
     }
-    if (conn && !late) {
-        disconnect(lane, conn);
+    for (int i = 0; i < THREADS_MAX && !late; ++i) {
+        if (lane->conns[i]) {
+            disconnect(lane->conns[i], lane->callbacks[i]);
+        }
     }
     if (!late) {
         pthread_cond_destroy(&lane->changed);

@@ -285,6 +285,10 @@ static int do_end(persona_visit_t *visit)
         if (status != APR_SUCCESS) {
             return persona_page_outcome(visit, PERSONA_VISIT_DOWN);
         }
+        /* Who ended it knows: the next click begins anew, without meeting the note of why it ended. */
+        if (visit->token) {
+            token_give(visit);
+        }
     }
     else if (outcome == PERSONA_VISIT_DOWN) {
         return persona_page_outcome(visit, outcome);

@@ -342,8 +342,8 @@ static void hostile_lengths_are_closed(void **state)
 
 static void what_is_no_request_is_closed(void **state)
 {
-    static const char *const bodies[] = {"[]", "{", "nonsense", "\"op\"", "{}", "{\"op\":1}", "{\"op\":\"a\",\"op\":\"b\"}",
-                                         "{\"op\":\"\xff\"}"};
+    static const char *const bodies[] = {"[]", "{", "nonsense", "\"op\"", "{}", "{\"op\":1}",
+                                         "{\"op\":\"a\",\"op\":\"b\"}", "{\"op\":\"\xff\"}"};
     size_t i;
 
     (void)state;

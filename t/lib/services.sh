@@ -110,8 +110,8 @@ CONF
         done
         umount /sys/fs/cgroup/unified 2>/dev/null || :
         virtlogd -d -p "$1/virtlogd.pid"
-        libvirtd -d -p "$1/libvirtd.pid" -f "$1/libvirt/libvirtd.conf"' - "$services" >> "$services/libvirt.log" 2>&1 ||
-        return 1
+        libvirtd -d -p "$1/libvirtd.pid" -f "$1/libvirt/libvirtd.conf"' - "$services" \
+        >> "$services/libvirt.log" 2>&1 9>&- || return 1
     services_until 20 service_libvirt_answers
 }
 
@@ -140,14 +140,31 @@ XML
     virsh -q -c qemu:///system net-start persona && service_network_active
 }
 
-# Every domain and secret of ours at one libvirt URI. Names of instances begin with "persona-".
+# service_libvirt_sweep NAMESPACE IMAGES: takes back what the manager of a site made at libvirt: instances with their
+# disks, fences, intents, filters, and the storage pool below IMAGES. What other sites made there stays.
 service_libvirt_sweep()
 {
-    local uri=$1 name
-    for name in $(virsh -q -c "$uri" list --all --name 2>/dev/null | grep '^persona-'); do
-        virsh -q -c "$uri" destroy "$name" > /dev/null 2>&1
-        virsh -q -c "$uri" undefine "$name" > /dev/null 2>&1
-    done
+    local namespace=$1 images=$2 secrets uuid name
+    [ -n "$namespace" ] && secrets=$(virsh -q -c qemu:///system secret-list 2> /dev/null) || return 0
+    for uuid in $(awk -v ns="$namespace" '$3 ~ "^persona(-intent)?:[a-z]+:" ns ":" {
+            sub(/.*:/, "", $3); print $3 }' <<< "$secrets" | sort -u); do
+        for name in lxc:/// qemu:///system; do
+            virsh -q -c "$name" destroy "persona-$uuid"
+        done
+        for name in qcow2 env; do
+            virsh -q -c qemu:///system vol-delete --pool persona "persona-$namespace-$uuid.$name"
+        done
+    done > /dev/null 2>&1
+    for uuid in $(awk -v ns="$namespace" '$3 ~ "^persona(-intent)?:([a-z]+:)?" ns ":" { print $1 }' <<< "$secrets"); do
+        virsh -q -c qemu:///system secret-undefine "$uuid"
+    done > /dev/null 2>&1
+    for name in $(virsh -q -c qemu:///system nwfilter-list | awk '$2 ~ /^persona-(isolated|open)-/ { print $2 }'); do
+        virsh -q -c qemu:///system nwfilter-undefine "$name"
+    done > /dev/null 2>&1
+    if virsh -q -c qemu:///system pool-dumpxml persona 2> /dev/null | grep -q "<path>$images/"; then
+        virsh -q -c qemu:///system pool-destroy persona > /dev/null 2>&1
+        virsh -q -c qemu:///system pool-undefine persona > /dev/null 2>&1
+    fi
 }
 
 services_stop()

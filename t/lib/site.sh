@@ -37,6 +37,14 @@ site_random()
     echo
 }
 
+# The namespace of the site's key in memcached and at the computes: persona_settings_namespace() says it the same way.
+site_namespace()
+{
+    [ ! -s "$site/key" ] || python3 -I -c 'import hashlib, hmac, sys
+key = open(sys.argv[1], "rb").readline().strip()
+print(hmac.new(key, b"namespace", hashlib.sha256).hexdigest()[:12])' "$site/key"
+}
+
 # site_person NAME ROLES: who may sign in. The password is made once and kept in clear in $site/signin (root only).
 site_person()
 {

@@ -17,6 +17,7 @@
  * | idmap=   | 100000:65536                 | START:COUNT, the host's ids that containers run as |
  * | allow=   | (none)                       | ADDR:PORT[;...], what isolated instances may reach (home server) |
  * | filter=  | on                           | off: no network filter (hosts without iptables) |
+ * | accel=   | auto                         | kvm or tcg: how VMs run; auto is KVM where it works, else TCG |
  *
  * THE LIFE OF AN INSTANCE. Its domain is transient: it vanishes when it ends, and with it nothing that matters.
  *   create:  intent -> address, devices, disk -> domain -> the intent is "made"
@@ -41,7 +42,8 @@
 #define IMAGES_DEFAULT "/var/lib/persona/images"
 #define POOL_DEFAULT "persona"
 
-static const char *const option_names[] = {"images", "pool", "listen", "idmap", "allow", "filter", NULL};
+static const char *const option_names[] = {"images", "pool", "listen", "idmap", "allow", "filter", "accel", NULL};
+static const char *const accel_names[] = {"auto", "kvm", "tcg", NULL};
 
 /* ---- options ---- */
 
@@ -112,6 +114,18 @@ static const char *parse_uri(libvirt_options_t *options, const char *uri, apr_po
     return NULL;
 }
 
+static const char *parse_accel(libvirt_options_t *options, const char *value, apr_pool_t *p)
+{
+    for (int i = 0; accel_names[i]; ++i) {
+        if (!strcmp(value, accel_names[i])) {
+            options->accel = (libvirt_accel_e)i;
+            return options->accel == LIBVIRT_ACCEL_AUTO || options->driver == LIBVIRT_QEMU
+                       ? NULL : apr_psprintf(p, "accel=%s: only virtual machines (qemu:///system) are accelerated", value);
+        }
+    }
+    return apr_psprintf(p, "accel=%s: must be auto, kvm or tcg", value);
+}
+
 static const char *parse_option(libvirt_options_t *options, const char *name, const char *value, apr_pool_t *p)
 {
     if (!libvirt_text_valid(value)) {
@@ -141,6 +155,9 @@ static const char *parse_option(libvirt_options_t *options, const char *name, co
         options->filter = strcmp(value, "off") != 0;
         return !strcmp(value, "off") || !strcmp(value, "on") ? NULL
                                                              : apr_psprintf(p, "filter=%s: must be on or off", value);
+    }
+    if (!strcmp(name, "accel")) {
+        return parse_accel(options, value, p);
     }
     const char *near = persona_text_nearest(name, option_names);
     return near ? apr_psprintf(p, "unknown option %s; did you mean %s=?", persona_text_quote(name, p), near)
@@ -190,9 +207,12 @@ static const char *check_persona(const persona_compute_conf_t *conf, const perso
 
 /* ---- open and close ---- */
 
-/* KVM where libvirt can really use it. The first answer takes seconds: libvirt asks its emulators. */
+/* With accel=auto, KVM where libvirt has it. The first answer takes seconds: libvirt asks its emulators. */
 static const char *machine_type(libvirt_t *lv, virConnectPtr conn)
 {
+    if (lv->options->accel != LIBVIRT_ACCEL_AUTO) {
+        return lv->options->accel == LIBVIRT_ACCEL_KVM ? "kvm" : "qemu";
+    }
     if (!apr_atomic_read32(&lv->kvm)) {
         char *capabilities = virConnectGetDomainCapabilities(conn, NULL, NULL, NULL, "kvm", 0);
 
@@ -368,13 +388,27 @@ static apr_status_t intent_work(libvirt_t *lv, virConnectPtr conn, void *data, p
     return write_intent(lv, conn, data, LIBVIRT_MAKING, NULL, res, p);
 }
 
-static apr_status_t boot(virConnectPtr conn, const libvirt_plan_t *plan, persona_result_t *res, apr_pool_t *p)
+/* A /dev/kvm that libvirt lists and the emulator cannot use: of another user, or of a host that is a machine itself. */
+static int kvm_unusable(libvirt_t *lv, const libvirt_plan_t *plan, apr_status_t status, const persona_result_t *res)
+{
+    return lv->options->accel == LIBVIRT_ACCEL_AUTO && !strcmp(plan->type, "kvm") && status != APR_TIMEUP
+           && strcasestr(res->detail, "kvm");
+}
+
+static apr_status_t boot(libvirt_t *lv, virConnectPtr conn, libvirt_plan_t *plan, persona_result_t *res, apr_pool_t *p)
 {
     virDomainPtr domain = virDomainCreateXML(conn, libvirt_domain_xml(plan, p), 0);
     apr_status_t status = APR_SUCCESS;
 
     if (!domain) {
         status = libvirt_failed(conn, res, "boot", "libvirt cannot start the instance");
+        if (kvm_unusable(lv, plan, status, res)) {
+            persona_log(PERSONA_LOG_WARNING, 0, "compute %s: KVM cannot be used, virtual machines are emulated, slowly "
+                        "(accel=kvm would refuse instead): %s", lv->head.conf->name, res->detail);
+            apr_atomic_set32(&lv->kvm, 1);
+            plan->type = "qemu";
+            return boot(lv, conn, plan, res, p);
+        }
         domain = status == APR_TIMEUP ? NULL : virDomainLookupByUUIDString(conn, plan->uuid);
     }
     if (domain) {
@@ -393,7 +427,7 @@ static apr_status_t create_work(libvirt_t *lv, virConnectPtr conn, void *data, p
     apr_status_t status = prepare(lv, conn, plan, res, p);
 
     if (status == APR_SUCCESS) {
-        status = boot(conn, plan, res, p);
+        status = boot(lv, conn, plan, res, p);
     }
     if (status == APR_SUCCESS) {
         return write_intent(lv, conn, plan, LIBVIRT_MADE, NULL, res, p);

@@ -35,6 +35,9 @@ extern const persona_compute_provider_t persona_libvirt_provider;
 
 typedef enum { LIBVIRT_QEMU, LIBVIRT_LXC, LIBVIRT_TEST } libvirt_driver_e;
 
+/** AUTO: KVM where it works, else TCG. */
+typedef enum { LIBVIRT_ACCEL_AUTO, LIBVIRT_ACCEL_KVM, LIBVIRT_ACCEL_TCG } libvirt_accel_e;
+
 /** The options of one PersonaCompute line. */
 typedef struct libvirt_options_t {
     libvirt_driver_e driver;
@@ -45,6 +48,7 @@ typedef struct libvirt_options_t {
     unsigned idmap_start, idmap_count;
     const apr_array_header_t *allow; /**< of libvirt_target_t */
     int filter;
+    libvirt_accel_e accel;
 } libvirt_options_t;
 
 /** ADDR:PORT that isolated instances may reach. */

@@ -14,6 +14,7 @@
 #include "ops.h"
 #include "persona/digest.h"
 #include "pool/session.h"
+#include "retire.h"
 #include "sessions.h"
 #include "status.h"
 
@@ -435,9 +436,14 @@ static json_t *op_end(persona_manager_t *m, const persona_ipc_peer_t *peer, cons
                                  reason          ? reason
                                  : peer->control ? "ended by an administrator"
                                                  : "ended by its user");
+            *entry = *e;
             done = 1;
         }
         persona_manager_unlock(m);
+    }
+    if (done) {
+        /* Before the answer: the user's next click must not find the session that is going. */
+        persona_retire_forget(m, entry, p);
     }
     return persona_ops_status(done ? "ok" : "none", NULL);
 }

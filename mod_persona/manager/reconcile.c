@@ -275,6 +275,9 @@ static void meet(reading_t *r, const persona_instance_t *i)
     const char *token = token_of(r, i->uuid);
 
     if (!e) {
+        if (persona_entry_dropped(m, i->uuid, r->started)) {
+            return;
+        }
         e = persona_entry_make(m, i->uuid);
         e->adopted = persona_manager_now(m);
         e->created = i->created ? i->created : e->adopted;
@@ -323,6 +326,7 @@ static void miss(reading_t *r, persona_entry_t *e)
     if (e->state == PERSONA_INSTANCE_CREATING) {
         persona_boot_failed(m, e, "its machine vanished while it was booting");
     }
+    e->hands_off = 0; /* there is nothing left to keep hands off */
     persona_entry_retire(m, e, "its machine vanished");
     if (e->retire == PERSONA_RETIRE_FENCE) {
         /* Nothing is left to fence or mark; the address stays reserved until the lease is over. */

@@ -66,24 +66,23 @@ static step_e step_mark(retirement_t *r, apr_pool_t *p)
     return STEP_NEXT;
 }
 
-/** The index may have the session on another instance by now: that record is not ours to remove. */
-static void forget_record(retirement_t *r, apr_pool_t *p)
+void persona_retire_forget(persona_manager_t *m, const persona_entry_t *e, apr_pool_t *p)
 {
     persona_record_t *found = NULL, own;
     apr_status_t status;
 
-    if (!persona_manager_index_usable(r->m)) {
+    if (!persona_manager_index_usable(m)) {
         return;
     }
-    status = persona_manager_index(r->m, persona_session_get(r->m->index, r->e.session, &found, p));
+    status = persona_manager_index(m, persona_session_get(m->index, e->session, &found, p));
     if (status != APR_SUCCESS && status != APR_NOTFOUND && status != APR_EACCES) {
         return;
     }
-    if (status == APR_SUCCESS && strcmp(found->instance, r->e.uuid)) {
+    if (status == APR_SUCCESS && strcmp(found->instance, e->uuid)) {
         return;
     }
-    persona_entry_record(&r->e, &own);
-    persona_manager_index(r->m, persona_session_remove(r->m->index, &own, r->e.reason, p));
+    persona_entry_record(e, &own);
+    persona_manager_index(m, persona_session_remove(m->index, &own, e->reason, p));
 }
 
 static step_e step_forget(retirement_t *r, apr_pool_t *p)
@@ -103,7 +102,7 @@ static step_e step_forget(retirement_t *r, apr_pool_t *p)
     }
     persona_manager_unlock(r->m);
     if (own) {
-        forget_record(r, p);
+        persona_retire_forget(r->m, &r->e, p);
         persona_log(PERSONA_LOG_INFO, 0, "session of user %s on instance %s (%s) ended: %s",
                     r->e.user, r->e.uuid, r->e.persona_id, r->e.reason);
     }

@@ -11,4 +11,8 @@
 /** With the lock: add a task for each retirement that can go on now. */
 void persona_retire_due(persona_manager_t *m, persona_tasks_t *tasks);
 
+/** Remove the record of its session from the index and leave the reason there, unless the session is on another
+ * instance by now. `e` is a copy, the caller does not hold the lock. */
+void persona_retire_forget(persona_manager_t *m, const persona_entry_t *e, apr_pool_t *p);
+
 #endif

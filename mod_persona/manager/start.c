@@ -155,6 +155,7 @@ apr_status_t persona_manager_create(persona_manager_t **manager, const persona_s
     m->sessions = apr_hash_make(p);
     m->assigning = apr_hash_make(p);
     m->ended = apr_hash_make(p);
+    m->dropped = apr_hash_make(p);
     m->stocks = apr_hash_make(p);
     m->strays = apr_hash_make(p);
     m->arrivals = apr_array_make(p, 64, sizeof(persona_arrival_t));
@@ -245,6 +246,7 @@ void persona_manager_tick(persona_manager_t *m, int full, apr_pool_t *p)
     persona_retire_due(m, &tasks);
     if (full) {
         persona_ended_prune(m);
+        persona_dropped_prune(m);
         homes = persona_manager_now(m) - m->homes_checked > HOMES_EVERY && m->site_count;
         if (homes) {
             m->homes_checked = persona_manager_now(m);

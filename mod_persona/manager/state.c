@@ -21,6 +21,14 @@ typedef struct ended_t {
     apr_time_t at;
 } ended_t;
 
+typedef struct dropped_t {
+    char uuid[PERSONA_UUID_LEN];
+    apr_time_t at;
+} dropped_t;
+
+/** Longer than any reading of a compute lasts. */
+#define DROPPED_KEPT apr_time_from_sec(600)
+
 typedef struct queued_t {
     persona_crew_t *crew;
     persona_job_fn *run;
@@ -134,9 +142,39 @@ void persona_entry_unbind(persona_manager_t *m, persona_entry_t *e)
 
 void persona_entry_drop(persona_manager_t *m, persona_entry_t *e)
 {
+    dropped_t *dropped = apr_hash_get(m->dropped, e->uuid, APR_HASH_KEY_STRING);
+
+    if (!dropped) {
+        dropped = allocate(sizeof(*dropped));
+        persona_copy(dropped->uuid, e->uuid);
+        apr_hash_set(m->dropped, dropped->uuid, APR_HASH_KEY_STRING, dropped);
+    }
+    dropped->at = persona_manager_now(m);
     persona_entry_unbind(m, e);
     apr_hash_set(m->entries, e->uuid, APR_HASH_KEY_STRING, NULL);
     free(e);
+}
+
+int persona_entry_dropped(persona_manager_t *m, const char *uuid, apr_time_t since)
+{
+    const dropped_t *dropped = apr_hash_get(m->dropped, uuid, APR_HASH_KEY_STRING);
+
+    return dropped && dropped->at >= since;
+}
+
+void persona_dropped_prune(persona_manager_t *m)
+{
+    apr_time_t now = persona_manager_now(m);
+    apr_hash_index_t *hi;
+
+    for (hi = apr_hash_first(NULL, m->dropped); hi; hi = apr_hash_next(hi)) {
+        dropped_t *dropped = apr_hash_this_val(hi);
+
+        if (now - dropped->at > DROPPED_KEPT) {
+            apr_hash_set(m->dropped, dropped->uuid, APR_HASH_KEY_STRING, NULL);
+            free(dropped);
+        }
+    }
 }
 
 persona_entry_t *persona_entry_of_session(persona_manager_t *m, const char *session)

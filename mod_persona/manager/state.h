@@ -205,6 +205,7 @@ struct persona_manager_t {
     apr_hash_t *sessions;   /**< S -> persona_entry_t that it holds */
     apr_hash_t *assigning;  /**< S -> assign_t under way, see assign.c */
     apr_hash_t *ended;      /**< S -> why it ended */
+    apr_hash_t *dropped;    /**< uuid -> when it was dropped: a reading begun before that is no news of it */
     apr_hash_t *stocks;     /**< persona_id -> persona_stock_t */
     apr_hash_t *
         strays; /**< name of a home fence that nobody is known to hold -> stray_t, see reconcile.c */
@@ -242,6 +243,10 @@ int persona_manager_index_usable(persona_manager_t *m);
 persona_entry_t *persona_entry_find(persona_manager_t *m, const char *uuid);
 persona_entry_t *persona_entry_make(persona_manager_t *m, const char *uuid);
 void persona_entry_drop(persona_manager_t *m, persona_entry_t *e);
+/** Whether it was dropped at or after `since`. */
+int persona_entry_dropped(persona_manager_t *m, const char *uuid, apr_time_t since);
+/** Forget what was dropped long before any reading that still runs. */
+void persona_dropped_prune(persona_manager_t *m);
 persona_entry_t *persona_entry_of_session(persona_manager_t *m, const char *session);
 /** The session that this user has for the app, or NULL. */
 persona_entry_t *persona_entry_of_user(persona_manager_t *m, const char *user, const char *app);

@@ -177,6 +177,12 @@ static apr_status_t fake_list(persona_compute_t *c, apr_array_header_t **instanc
         }
     }
     pthread_mutex_unlock(&lock);
+    if (fake.listed) {
+        void (*listed)(void) = fake.listed;
+
+        fake.listed = NULL;
+        listed();
+    }
     return status ? status : after;
 }
 

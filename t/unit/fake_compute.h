@@ -45,6 +45,7 @@ typedef struct fake_world_t {
     char trace[4096];            /**< changing calls that worked, by first letters: "F M D U " */
     int destroyed_fenced;        /**< destroyed while fenced by a session that was not retired first */
     int unfenced_alive;          /**< fences removed from existing instances */
+    void (*listed)(void);        /**< called once, when a list is made and not yet answered */
     apr_time_t (*clock)(void *baton);
 } fake_world_t;
 

@@ -42,9 +42,9 @@ static void a_session_is_retired_in_order(void **state)
     fake.trace[0] = '\0';
     end(m, 1);
     assert_string_equal(site_found(m, 1), "none");
+    assert_int_equal(persona_session_get(m->index, site_session(1), &record, unit_pool), APR_NOTFOUND);
     site_pass(m, 2);
     assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_RETIRING);
-    assert_int_equal(persona_session_get(m->index, site_session(1), &record, unit_pool), APR_NOTFOUND);
     site_pass(m, 55);
     assert_non_null(fake_find(a)); /* a worker may still hold the lease */
     site_pass(m, 10);
@@ -188,6 +188,41 @@ static void a_crash_while_an_instance_is_made_leaks_nothing(void **state)
     }
 }
 
+static persona_manager_t *reading;
+
+static void retire_all(void)
+{
+    site_status_of(site_ask_control(reading, "{'op': 'drain', 'persona': 'one'}"));
+    for (int i = 0; i < 4; i++) {
+        persona_manager_tick(reading, 1, unit_pool);
+    }
+    assert_int_equal(fake_count(PERSONA_INSTANCE_GONE), 0);
+}
+
+static void a_reading_that_began_before_its_end_does_not_bring_it_back(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+
+    (void)state;
+    reading = m;
+    fake.listed = retire_all;
+    persona_reconcile(&m->sites[0], unit_pool);
+    assert_null(persona_entry_find(m, a));
+}
+
+static void one_that_vanishes_goes_though_it_was_left_alone(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+
+    (void)state;
+    persona_entry_find(m, a)->hands_off = site_now + SECONDS(600);
+    fake_find(a)->exists = 0;
+    site_pass(m, 3);
+    assert_null(persona_entry_find(m, a));
+}
+
 static void the_fence_of_nothing_is_removed(void **state)
 {
     persona_manager_t *m = with_pool(1);
@@ -290,6 +325,8 @@ int main(void)
         SITE_TEST(a_desktop_that_dies_ends_its_session),
         SITE_TEST(a_crash_after_each_step_is_finished),
         SITE_TEST(a_crash_while_an_instance_is_made_leaks_nothing),
+        SITE_TEST(a_reading_that_began_before_its_end_does_not_bring_it_back),
+        SITE_TEST(one_that_vanishes_goes_though_it_was_left_alone),
         SITE_TEST(the_fence_of_nothing_is_removed),
         SITE_TEST(a_late_mark_of_another_manager_restarts_the_lease),
         SITE_TEST(drain_all_empties),

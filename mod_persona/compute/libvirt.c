@@ -120,7 +120,8 @@ static const char *parse_accel(libvirt_options_t *options, const char *value, ap
         if (!strcmp(value, accel_names[i])) {
             options->accel = (libvirt_accel_e)i;
             return options->accel == LIBVIRT_ACCEL_AUTO || options->driver == LIBVIRT_QEMU
-                       ? NULL : apr_psprintf(p, "accel=%s: only virtual machines (qemu:///system) are accelerated", value);
+                       ? NULL : apr_psprintf(p, "accel=%s: only virtual machines (qemu:///system) are accelerated",
+                                             value);
         }
     }
     return apr_psprintf(p, "accel=%s: must be auto, kvm or tcg", value);

@@ -204,8 +204,10 @@ const char *libvirt_filter_xml(const libvirt_t *lv, const libvirt_net_t *net, in
 /** Define it where it is not as it should be. */
 apr_status_t libvirt_filter_ensure(libvirt_t *lv, virConnectPtr conn, const libvirt_net_t *net, int isolated,
                                    persona_result_t *res, apr_pool_t *p);
-/** The MAC address and the host's interface name of an instance, from its uuid. */
-const char *libvirt_mac(const char *uuid, apr_pool_t *p);
+/** The MAC address of an instance: from the address we gave it, so that the host's neighbour table is right when the
+ * address has its next owner; from its uuid where DHCP will give it one (`ip` NULL). */
+const char *libvirt_mac(const char *uuid, const char *ip, apr_pool_t *p);
+/** The host's interface name of an instance, from its uuid. */
 const char *libvirt_interface(const char *uuid, apr_pool_t *p);
 /** The address that the network's DHCP gave to a MAC; NULL: none yet. */
 const char *libvirt_lease(virConnectPtr conn, const char *network, const char *mac, apr_pool_t *p);

@@ -174,23 +174,31 @@ static int is_taken(const libvirt_net_t *net, apr_uint32_t address)
     return address == net->gateway;
 }
 
+/* Addresses of one network that are looked at. */
+#define HOSTS_MAX 65535
+
 const char *libvirt_net_candidate(const libvirt_net_t *net, const char *uuid, apr_uint32_t n, apr_pool_t *p)
 {
-    const apr_uint32_t base = net->gateway & net->mask, last = base | ~net->mask;
-    apr_uint32_t start = 0, seen = 0, hosts;
+    const apr_uint32_t base = net->gateway & net->mask, all = base | ~net->mask;
+    const apr_uint32_t last = all - base > HOSTS_MAX ? base + HOSTS_MAX : all;
+    apr_uint32_t start = 0, usable = 0, wanted;
 
     if (!net->mask || last - base < 3) {
+        return NULL;
+    }
+    for (apr_uint32_t address = base + 1; address < last; ++address) {
+        usable += !is_taken(net, address);
+    }
+    if (n >= usable) {
         return NULL;
     }
     /* Each instance begins elsewhere, so that many at once do not ask for the same address. */
     for (const char *at = uuid; *at; ++at) {
         start = start * 31 + (unsigned char)*at;
     }
-    hosts = last - base - 1;
-    for (apr_uint32_t i = 0; i < hosts; ++i) {
-        const apr_uint32_t address = base + 1 + (start % hosts + i) % hosts;
-
-        if (!is_taken(net, address) && seen++ == n) {
+    wanted = (start % usable + n) % usable;
+    for (apr_uint32_t address = base + 1; address < last; ++address) {
+        if (!is_taken(net, address) && wanted-- == 0) {
             return libvirt_net_text(address, p);
         }
     }
@@ -243,11 +251,16 @@ apr_status_t libvirt_net_allocate(virConnectPtr conn, const libvirt_net_t *net, 
                               net->name);
 }
 
-const char *libvirt_mac(const char *uuid, apr_pool_t *p)
+const char *libvirt_mac(const char *uuid, const char *ip, apr_pool_t *p)
 {
     /* 0x52: locally administered. The last ten digits of a random uuid are all random. */
     const char *end = uuid + PERSONA_UUID_LEN - 1;
+    apr_uint32_t address;
 
+    if (ip && parse_address(ip, &address)) {
+        return apr_psprintf(p, "52:70:%02x:%02x:%02x:%02x", address >> 24, address >> 16 & 255, address >> 8 & 255,
+                            address & 255);
+    }
     return apr_psprintf(p, "52:%.2s:%.2s:%.2s:%.2s:%.2s", end - 10, end - 8, end - 6, end - 4, end - 2);
 }
 

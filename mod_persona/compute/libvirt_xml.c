@@ -323,7 +323,7 @@ static void add_interface(xmlNodePtr devices, const libvirt_plan_t *plan, apr_po
 {
     xmlNodePtr node = add_set(devices, "interface", SET("type", "network")), filter;
 
-    add_set(node, "mac", SET("address", libvirt_mac(plan->uuid, p)));
+    add_set(node, "mac", SET("address", libvirt_mac(plan->uuid, plan->address, p)));
     add_set(node, "source", SET("network", plan->net->name));
     add_set(node, "target", SET("dev", libvirt_interface(plan->uuid, p)));
     if (strcmp(plan->type, "lxc")) {

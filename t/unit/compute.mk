@@ -5,3 +5,7 @@ noinst_PROGRAMS += t/provider/test_provider
 t_provider_test_provider_SOURCES = t/provider/test_provider.c
 t_provider_test_provider_LDADD = libpersona_compute.la libpersona_persona.la $(APR_LIBS) -lpthread
 EXTRA_DIST += t/provider/prepare t/provider/image
+check_PROGRAMS += t/unit/test_libvirt_net
+t_unit_test_libvirt_net_SOURCES = t/unit/test_libvirt_net.c
+t_unit_test_libvirt_net_CFLAGS = $(COMPUTE_UNIT_CFLAGS)
+t_unit_test_libvirt_net_LDADD = $(COMPUTE_UNIT_LIBS)

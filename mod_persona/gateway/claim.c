@@ -139,9 +139,8 @@ persona_visit_e persona_visit_find(persona_visit_t *visit)
     persona_visit_e outcome;
     const char *reason;
 
-    /* What this child remembers serves streams and the requests of pages; another child may have ended the session
-     * since, so a page itself is worth a look into the index. */
-    if (visit->wants != PERSONA_WANTS_PAGE && find_in_child(visit)) {
+    /* Another child may have ended the session since: what this one remembers is for what comes in numbers. */
+    if (!visit->fresh && find_in_child(visit)) {
         return PERSONA_VISIT_READY;
     }
     if (find_in_index(visit)) {

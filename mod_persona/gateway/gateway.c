@@ -20,6 +20,8 @@
 
 #define HANDLER "persona-gateway"
 #define OWN     ".persona/"
+/** Argument of the URL to which a browser without a cookie is sent with one: who comes back without it keeps none. */
+#define ASKED "persona-cookie"
 
 /** Remembered from pre_translate: the path before httpd decodes it. */
 static const char *raw_path(request_rec *r)
@@ -143,11 +145,25 @@ static int redirect(request_rec *r, const char *url)
     return HTTP_SEE_OTHER;
 }
 
-/** The visit's own URL, with its query. */
+/** The visit's own URL, with its query and ASKED. */
 static const char *self(const persona_visit_t *visit)
 {
-    return apr_pstrcat(visit->r->pool, app_prefix(visit), visit->raw, visit->r->args ? "?" : NULL,
-                       visit->r->args, NULL);
+    const char *args = visit->r->args;
+
+    return apr_pstrcat(visit->r->pool, app_prefix(visit), visit->raw, "?", args ? args : "",
+                       args && *args ? "&" : "", ASKED, NULL);
+}
+
+/** Whether the browser was sent here with a cookie. The mark is taken off: it is none of the instance's business. */
+static int was_asked(request_rec *r)
+{
+    apr_size_t len = r->args ? strlen(r->args) : 0, mark = sizeof(ASKED) - 1;
+
+    if (len < mark || strcmp(r->args + len - mark, ASKED) || (len > mark && r->args[len - mark - 1] != '&')) {
+        return 0;
+    }
+    r->args = len == mark ? NULL : apr_pstrmemdup(r->pool, r->args, len - mark - 1);
+    return 1;
 }
 
 static void tell_log(const persona_visit_t *visit)
@@ -168,11 +184,12 @@ static void tell_log(const persona_visit_t *visit)
 
 /* ---- what is below an application ---- */
 
-/** A client without a cookie: a browser is given one first, a program of a known user is keyed by user and app. 0: go
- * on; else what to return. */
+/** A client without a cookie: a browser is given one first; a program, and a browser that keeps none, is keyed by
+ * user and app if the user is known. 0: go on; else what to return. */
 static int identify(persona_visit_t *visit, int claims)
 {
     request_rec *r = visit->r;
+    int asked = was_asked(r);
 
     token_take(visit);
     if (visit->token) {
@@ -184,7 +201,7 @@ static int identify(persona_visit_t *visit, int claims)
     if (!claims) {
         return 0;
     }
-    if (visit->wants == PERSONA_WANTS_PAGE && (r->method_number == M_GET)) {
+    if (!asked && visit->wants == PERSONA_WANTS_PAGE && (r->method_number == M_GET)) {
         token_give(visit);
         return redirect(r, self(visit));
     }
@@ -194,9 +211,7 @@ static int identify(persona_visit_t *visit, int claims)
         return 0;
     }
     token_give(visit);
-    return persona_page_json(r, HTTP_SERVICE_UNAVAILABLE,
-                             json_pack("{s:s, s:s}", "error", "cookie", "message",
-                                       "keep the cookie of this answer and ask again"));
+    return persona_page_outcome(visit, PERSONA_VISIT_COOKIE);
 }
 
 static persona_visit_e obtain(persona_visit_t *visit)
@@ -368,6 +383,7 @@ int persona_gateway_handler(request_rec *r)
     visit->path = slash ? slash + 1 : "";
     visit->user = r->user ? r->user : "";
     visit->wants = wants(r);
+    visit->fresh = visit->wants == PERSONA_WANTS_PAGE || !strncmp(visit->path, OWN, sizeof(OWN) - 1);
     visit->deadline = r->request_time + visit->conf->timeout;
     visit->eta_low = visit->eta_typical = visit->eta_high = -1;
     if (!app_valid(visit->app)) {

@@ -121,6 +121,7 @@ typedef enum {
     PERSONA_VISIT_FOREIGN,  /**< the cookie is another user's session: a new one is needed */
     PERSONA_VISIT_UNKNOWN,  /**< no such application */
     PERSONA_VISIT_LIMIT,    /**< PersonaMaxSessions */
+    PERSONA_VISIT_COOKIE,   /**< nobody is signed in and the client keeps no cookie: nothing tells it from others */
     PERSONA_VISIT_HOME,     /**< the person's files cannot be reached: reason */
     PERSONA_VISIT_BROKEN,   /**< the instance does not answer; the manager was told */
     PERSONA_VISIT_DOWN      /**< the manager does not answer */
@@ -140,6 +141,7 @@ typedef struct persona_visit_t {
     int api;                /**< keeps no cookie: keyed by user and app */
     int foreign;            /**< S has a record, of another user */
     persona_wants_e wants;
+    int fresh;              /**< look into the index, not at what this process remembers */
     apr_time_t deadline;
     persona_catalog_t *catalog;
     const persona_t *persona; /**< matched; may be NULL with a running session */

@@ -130,6 +130,11 @@ static words_t words_of(persona_visit_e outcome)
             "limit", "Too many sessions",
             "You have as many sessions as you may have at once. End one of them to open another.",
             HTTP_FORBIDDEN};
+    case PERSONA_VISIT_COOKIE:
+        return (words_t){"cookie", "Cookies are needed",
+                         "A cookie tells your desktop from those of others: allow cookies for this site, or keep "
+                         "the one of this answer and ask again.",
+                         HTTP_SERVICE_UNAVAILABLE};
     case PERSONA_VISIT_HOME:
         return (words_t){
             "home", "Your files cannot be reached",
@@ -298,7 +303,7 @@ static void page_message(persona_html_t *h, persona_visit_t *visit, persona_visi
                          visit->base, visit->app);
     }
     else if (outcome == PERSONA_VISIT_HOME || outcome == PERSONA_VISIT_DOWN ||
-             outcome == PERSONA_VISIT_BROKEN) {
+             outcome == PERSONA_VISIT_BROKEN || outcome == PERSONA_VISIT_COOKIE) {
         persona_html_add(h, "<a class=\"button main\" href=\"\">Try again</a> ");
     }
     persona_html_add(h, "<a class=\"button\" href=\"%s\">All applications</a></p>\n</main>\n",

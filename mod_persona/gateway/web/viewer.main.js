@@ -10,6 +10,10 @@ const WARN_SECONDS = 600;
 const at = (id) => document.getElementById(id);
 const title = at("name").textContent;
 const own = new URL(".persona/", location.href);
+// The mark of a first visit (gateway.c) is not worth a place in bookmarks.
+if (location.search.endsWith("persona-cookie")) {
+  history.replaceState(null, "", location.pathname);
+}
 let rfb = null, code = 0, tries = 0, over = false, timer = 0;
 
 function status(text) {

@@ -218,6 +218,7 @@ static void ready_job(void *arg, apr_pool_t *p)
     persona_entry_t *e;
     apr_interval_time_t boot = 0;
     apr_status_t status;
+    int failures = 0;
 
     mark.ready_at = persona_manager_now(m);
     status = c->provider->mark(c, task->uuid, &mark, &res, p);
@@ -238,10 +239,14 @@ static void ready_job(void *arg, apr_pool_t *p)
             stock->next_boot = 0;
             stock->problem[0] = '\0';
         }
+        else if (status != APR_SUCCESS) {
+            e->retry_at = e->changed + (apr_time_from_sec(1) << (e->retries < 3 ? e->retries : 3));
+            failures = ++e->retries;
+        }
     }
     persona_manager_unlock(m);
     if (status != APR_SUCCESS) {
-        persona_log(PERSONA_LOG_WARNING, status,
+        persona_log(failures == 1 ? PERSONA_LOG_WARNING : PERSONA_LOG_DEBUG, status,
                     "instance %s answers, but could not be marked ready: %s", task->uuid,
                     res.detail);
     }
@@ -259,6 +264,10 @@ static void probed_booting(persona_manager_t *m, persona_entry_t *e, int answers
     char reason[PERSONA_REASON_MAX];
     persona_site_t *site = persona_site_find(m, e->compute);
 
+    if (answers && e->retry_at > persona_manager_now(m)) {
+        e->probing = 0; /* it could not be marked just now */
+        return;
+    }
     if (answers && site) {
         e->busy = 1;
         persona_tasks_add(tasks, m, site, NULL, ready_job, e->uuid, NULL);
@@ -331,6 +340,9 @@ void persona_boot_probe(persona_manager_t *m, const persona_catalog_t *catalog)
         apr_time_t limit;
 
         if (e->probing || e->busy || e->retire != PERSONA_RETIRE_NONE || !persona) {
+            continue;
+        }
+        if (e->state == PERSONA_INSTANCE_CREATING && e->retry_at > now) {
             continue;
         }
         limit = e->created + persona->environment.ready_timeout;

@@ -223,6 +223,32 @@ static void one_that_vanishes_goes_though_it_was_left_alone(void **state)
     assert_null(persona_entry_find(m, a));
 }
 
+static void one_that_cannot_be_marked_ready_is_not_tried_in_a_loop(void **state)
+{
+    persona_manager_t *m;
+    const char *a;
+
+    (void)state;
+    site_persona("one", 1, 10, "image");
+    m = site_manager(0);
+    site_round(m);
+    site_round(m);
+    a = uuid(0);
+    fake.fail[FAKE_MARK] = APR_ENOENT;
+    fake.calls[FAKE_MARK] = 0;
+    for (int i = 0; i < 20; i++) {
+        persona_boot_probed(m, a, 1, NULL);
+    }
+    assert_int_equal(fake.calls[FAKE_MARK], 1);
+    site_now += SECONDS(2);
+    persona_boot_probed(m, a, 1, NULL);
+    assert_int_equal(fake.calls[FAKE_MARK], 2);
+    fake.fail[FAKE_MARK] = APR_SUCCESS;
+    site_now += SECONDS(9);
+    persona_boot_probed(m, a, 1, NULL);
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_READY);
+}
+
 static void the_fence_of_nothing_is_removed(void **state)
 {
     persona_manager_t *m = with_pool(1);
@@ -327,6 +353,7 @@ int main(void)
         SITE_TEST(a_crash_while_an_instance_is_made_leaks_nothing),
         SITE_TEST(a_reading_that_began_before_its_end_does_not_bring_it_back),
         SITE_TEST(one_that_vanishes_goes_though_it_was_left_alone),
+        SITE_TEST(one_that_cannot_be_marked_ready_is_not_tried_in_a_loop),
         SITE_TEST(the_fence_of_nothing_is_removed),
         SITE_TEST(a_late_mark_of_another_manager_restarts_the_lease),
         SITE_TEST(drain_all_empties),

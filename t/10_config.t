@@ -118,7 +118,6 @@ refuses('a timeout of none', config(PersonaTimeout => '0'), qr/PersonaTimeout/);
 refuses('an unknown way to forecast', config(PersonaForecast => 'maybe'), qr/on, shadow, off/);
 refuses('a hit rate of one', config(PersonaHitRate => '1'), qr/PersonaHitRate/, qr/0\.99/);
 refuses('a wait cost that is not a number', config(PersonaWaitCost => '20m'), qr/PersonaWaitCost/);
-refuses('a session host without a star', config(PersonaSessionHost => 'desk.example.org'), qr/\*\.desk/);
 refuses('a manager that is not there', config(PersonaManager => "$dir/personad"), qr/PersonaManager/);
 refuses('a gateway outside a location', config(more => "<Directory /tmp>\nPersonaGateway On\n</Directory>"),
         qr/<Location/);

@@ -159,12 +159,6 @@ static const char *set_memcached(cmd_parms *cmd, void *unused, const char *value
                  : set_string(cmd, unused, value);
 }
 
-static const char *set_database(cmd_parms *cmd, void *unused, const char *driver,
-                                const char *params)
-{
-    return set_string(cmd, unused, apr_pstrcat(cmd->pool, driver, " ", params, NULL));
-}
-
 static const char *set_forecast(cmd_parms *cmd, void *unused, const char *value)
 {
     char *lower = apr_pstrdup(cmd->pool, value);
@@ -175,17 +169,6 @@ static const char *set_forecast(cmd_parms *cmd, void *unused, const char *value)
     }
     ap_str_tolower(lower);
     return set_string(cmd, unused, lower);
-}
-
-static const char *set_session_host(cmd_parms *cmd, void *unused, const char *value)
-{
-    if (strncmp(value, "*.", 2) || !value[2] ||
-        strspn(value + 2, "abcdefghijklmnopqrstuvwxyz0123456789.-") != strlen(value + 2)) {
-        return apr_pstrcat(
-            cmd->pool, "PersonaSessionHost: \"", value,
-            "\" is not a host name that begins with a star, such as *.desk.example.org", NULL);
-    }
-    return set_string(cmd, unused, value);
 }
 
 static int name_valid(const char *name)
@@ -297,8 +280,6 @@ const command_rec persona_commands[] = {
         "Where instances run: a name, a provider, an address, and options as name=value"),
     AP_INIT_TAKE1("PersonaMemcached", set_memcached, AT(memcached), RSRC_CONF,
                   "Servers of the shared index: host:port[,host:port...], or the path of a socket"),
-    AP_INIT_TAKE2("PersonaDatabase", set_database, AT(database), RSRC_CONF,
-                  "Where activity is recorded: an apr_dbd driver and its parameters"),
     AP_INIT_TAKE1(
         "PersonaSecretFile", set_path, AT(key_file), RSRC_CONF,
         "File with the site key, hexadecimal, and on a second line the previous one; only root may read it"),
@@ -318,8 +299,6 @@ const command_rec persona_commands[] = {
     AP_INIT_TAKE1(
         "PersonaTimeout", set_duration, AT(timeout), RSRC_CONF,
         "Longest time until a request is answered with a desktop, a waiting page or an error (default 5s)"),
-    AP_INIT_TAKE1("PersonaSessionHost", set_session_host, AT(session_host), RSRC_CONF,
-                  "Host name with a star: each session that speaks HTTP gets an origin of its own"),
     AP_INIT_TAKE1(
         "PersonaForecast", set_forecast, AT(forecast), RSRC_CONF,
         "on: pools are as large as the learned forecast says; shadow: it only reports; off: the pattern"),
@@ -327,8 +306,6 @@ const command_rec persona_commands[] = {
                   "Price of one waiting user, in idle instance-minutes"),
     AP_INIT_TAKE1("PersonaHitRate", set_number, AT(hit_rate), RSRC_CONF,
                   "Instead of a price: the share of clicks that must find a ready instance"),
-    AP_INIT_TAKE1("PersonaEventFile", set_path, AT(event_file), RSRC_CONF,
-                  "File with known dates: holidays, courses"),
     AP_INIT_TAKE1(
         "PersonaHomeURL", set_string, AT(home_url), RSRC_CONF,
         "WebDAV folder of this server, as instances reach it, with one home for each user"),
@@ -443,10 +420,8 @@ void persona_config_settings(const persona_conf_t *conf, server_rec *s,
     settings->state_dir = conf->state_dir;
     settings->computes = conf->computes;
     settings->memcached = conf->memcached;
-    settings->database = conf->database;
     settings->manager_user = conf->manager_user;
     settings->forecast = conf->forecast;
-    settings->event_file = conf->event_file;
     settings->home_url = conf->home_url;
     settings->wait_cost = conf->wait_cost;
     settings->hit_rate = conf->hit_rate;

@@ -31,9 +31,8 @@ typedef struct field_t {
 
 static const field_t fields[] = {
     FIELD(directory, FIELD_STRING, 1),  FIELD(state_dir, FIELD_STRING, 0),
-    FIELD(memcached, FIELD_STRING, 0),  FIELD(database, FIELD_STRING, 0),
-    FIELD(ns, FIELD_STRING, 1),         FIELD(manager_user, FIELD_STRING, 0),
-    FIELD(forecast, FIELD_STRING, 0),   FIELD(event_file, FIELD_STRING, 0),
+    FIELD(memcached, FIELD_STRING, 0),  FIELD(ns, FIELD_STRING, 1),
+    FIELD(manager_user, FIELD_STRING, 0), FIELD(forecast, FIELD_STRING, 0),
     FIELD(home_url, FIELD_STRING, 0),   FIELD(control, FIELD_STRING, 0),
     FIELD(wait_cost, FIELD_REAL, 0),    FIELD(hit_rate, FIELD_REAL, 0),
     FIELD(schedule, FIELD_INTERVAL, 1), FIELD(timeout, FIELD_INTERVAL, 1),

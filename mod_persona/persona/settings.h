@@ -11,15 +11,13 @@
 /** The site's keys. Purposes get their own key: persona_settings_key(). */
 typedef struct persona_settings_t {
     const char *directory;        /**< PersonaDirectory */
-    const char *state_dir;        /**< PersonaStateDirectory: last good personas, database, model */
+    const char *state_dir;        /**< PersonaStateDirectory: last good personas, model */
     apr_array_header_t *computes; /**< of persona_compute_conf_t */
     const char *memcached;        /**< PersonaMemcached */
-    const char *database;         /**< PersonaDatabase: "driver params", NULL: none */
     const char *ns;      /**< namespace at the providers and in memcached: derived from the key */
     const char *keys[2]; /**< site keys, hexadecimal: current, and previous or NULL */
     const char *manager_user;   /**< PersonaManagerUser */
     const char *forecast;       /**< PersonaForecast: on, shadow, off */
-    const char *event_file;     /**< PersonaEventFile, NULL: none */
     const char *home_url;       /**< PersonaHomeURL: where instances mount homes from, NULL: none */
     const char *control;        /**< path of the control socket of personactl */
     double wait_cost, hit_rate; /**< < 0: not set */

@@ -89,7 +89,6 @@ static void what_is_absent_has_a_default(void **state)
     assert_int_equal(persona_settings_from_json(&s, json, &error, unit_pool), APR_SUCCESS);
     json_decref(json);
     assert_null(error);
-    assert_null(s->database);
     assert_string_equal(s->forecast, "on");
     assert_true(s->wait_cost < 0 && s->hit_rate < 0);
     assert_int_equal(s->listen_fd, -1);
@@ -106,12 +105,10 @@ static void round_trip(void **state)
         .directory = "/etc/personas",
         .state_dir = "/var/lib/persona",
         .memcached = "127.0.0.1:11211",
-        .database = "sqlite3 /x",
         .ns = "0123456789ab",
         .keys = {"00ff", "ee"},
         .manager_user = "persona",
         .forecast = "shadow",
-        .event_file = "/e",
         .home_url = "http://192.0.2.1/home",
         .control = "/run/c",
         .wait_cost = 2.5,

@@ -34,7 +34,7 @@ void *persona_conf_create(apr_pool_t *p, server_rec *s)
     conf->state_dir = PERSONA_STATEDIR;
     conf->manager = PERSONA_LIBEXECDIR "/personad";
     conf->assets = PERSONA_DATADIR "/web";
-    conf->forecast = "on";
+    conf->forecast = "shadow";
     conf->schedule = apr_time_from_sec(5);
     conf->timeout = apr_time_from_sec(5);
     conf->wait_cost = -1;
@@ -301,7 +301,8 @@ const command_rec persona_commands[] = {
         "Longest time until a request is answered with a desktop, a waiting page or an error (default 5s)"),
     AP_INIT_TAKE1(
         "PersonaForecast", set_forecast, AT(forecast), RSRC_CONF,
-        "on: pools are as large as the learned forecast says; shadow: it only reports; off: the pattern"),
+        "on: pools are as large as the learned forecast says; shadow (default): it learns and the pattern rules; "
+        "off: the pattern"),
     AP_INIT_TAKE1("PersonaWaitCost", set_number, AT(wait_cost), RSRC_CONF,
                   "Price of one waiting user, in idle instance-minutes"),
     AP_INIT_TAKE1("PersonaHitRate", set_number, AT(hit_rate), RSRC_CONF,

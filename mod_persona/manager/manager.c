@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "boot.h"
+#include "forecaster.h"
 #include "hook.h"
 #include "manager.h"
 #include "ops.h"
@@ -194,6 +195,7 @@ int persona_manager_main(const persona_settings_t *settings)
     persona_log(PERSONA_LOG_NOTICE, 0, "the persona manager serves: %d personas, %d computes",
                 m->catalog->personas->nelts, m->site_count);
     loop(m, signals, scratch);
+    persona_forecaster_save(m, 1, scratch);
     persona_ipc_stop(workers, STOP_GRACE);
     if (control) {
         persona_ipc_stop(control, STOP_GRACE);

@@ -11,6 +11,7 @@
 #include <apr_strings.h>
 
 #include "assign.h"
+#include "forecaster.h"
 #include "ops.h"
 #include "persona/digest.h"
 #include "pool/session.h"
@@ -96,16 +97,8 @@ static void wait_for_start(persona_manager_t *m)
 static void note_arrival(persona_manager_t *m, const char *persona_id, const char *user,
                          const json_t *roles)
 {
-    const char *role = json_string_value(json_array_get(roles, 0));
-    persona_arrival_t *arrival;
-
     persona_manager_lock(m);
-    if (m->arrivals->nelts < 4096) {
-        arrival = apr_array_push(m->arrivals);
-        persona_copy(arrival->persona_id, persona_id);
-        persona_copy(arrival->user, user);
-        persona_copy(arrival->role, role);
-    }
+    persona_forecaster_arrived(m, persona_id, user, json_string_value(json_array_get(roles, 0)));
     persona_manager_unlock(m);
 }
 

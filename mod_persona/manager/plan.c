@@ -13,6 +13,7 @@
 #include <apr_strings.h>
 
 #include "boot.h"
+#include "forecaster.h"
 #include "plan.h"
 
 #define WAITER_AGE      apr_time_from_sec(6)
@@ -364,18 +365,20 @@ void persona_plan(persona_manager_t *m, const persona_catalog_t *catalog, int fu
     for (i = 0; i < catalog->personas->nelts; i++) {
         const persona_t *persona = APR_ARRAY_IDX(catalog->personas, i, const persona_t *);
         persona_stock_t *stock;
-        persona_target_t target;
+        persona_target_t target, model;
 
         persona_manager_lock(m);
         stock = persona_stock_of(m, persona->id);
         target = stock->target;
+        model = stock->model;
         persona_manager_unlock(m);
         if (full) {
-            persona_forecast_target(m->forecast, persona, persona_manager_now(m), &target);
+            persona_forecaster_target(m, persona, &target, &model);
         }
         tend_line(m, persona, stock, p);
         persona_manager_lock(m);
         stock->target = target;
+        stock->model = model;
         if (stock->planner) {
             decide(m, persona, stock, &tasks, p);
         }

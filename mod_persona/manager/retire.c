@@ -15,6 +15,7 @@
 #include <apr_strings.h>
 
 #include "assign.h"
+#include "forecaster.h"
 #include "pool/session.h"
 #include "retire.h"
 
@@ -99,6 +100,7 @@ static step_e step_forget(retirement_t *r, apr_pool_t *p)
     own = !e || !strcmp(e->uuid, r->e.uuid);
     if (own) {
         persona_ended_note(r->m, r->e.session, r->e.reason);
+        persona_forecaster_ended(r->m, r->e.persona_id);
     }
     persona_manager_unlock(r->m);
     if (own) {

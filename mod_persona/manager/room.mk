@@ -10,6 +10,8 @@ libpersona_manager_la_SOURCES = \
 	mod_persona/manager/control.c \
 	mod_persona/manager/crew.c \
 	mod_persona/manager/crew.h \
+	mod_persona/manager/forecaster.c \
+	mod_persona/manager/forecaster.h \
 	mod_persona/manager/home.c \
 	mod_persona/manager/hook.c \
 	mod_persona/manager/hook.h \

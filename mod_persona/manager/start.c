@@ -14,6 +14,7 @@
 #include <apr_strings.h>
 
 #include "boot.h"
+#include "forecaster.h"
 #include "persona/digest.h"
 #include "plan.h"
 #include "reconcile.h"
@@ -158,11 +159,10 @@ apr_status_t persona_manager_create(persona_manager_t **manager, const persona_s
     m->dropped = apr_hash_make(p);
     m->stocks = apr_hash_make(p);
     m->strays = apr_hash_make(p);
-    m->arrivals = apr_array_make(p, 64, sizeof(persona_arrival_t));
     m->started = apr_time_now();
     status = persona_index_create(&m->index, store, settings->ns, keys, p);
     if (status == APR_SUCCESS) {
-        status = persona_forecast_create(&m->forecast, "pattern", p);
+        status = persona_forecaster_open(m, p);
     }
     if (status == APR_SUCCESS) {
         m->catalog_stamp = persona_catalog_stamp(settings->directory, p);
@@ -209,24 +209,6 @@ static void refresh_catalog(persona_manager_t *m, apr_pool_t *p)
     persona_catalog_release(old);
 }
 
-static void feed_forecast(persona_manager_t *m, apr_pool_t *p)
-{
-    apr_array_header_t *arrivals;
-    apr_time_t now = persona_manager_now(m);
-    int i;
-
-    persona_manager_lock(m);
-    arrivals = apr_array_copy(p, m->arrivals);
-    apr_array_clear(m->arrivals);
-    persona_manager_unlock(m);
-    for (i = 0; i < arrivals->nelts; i++) {
-        const persona_arrival_t *a = &APR_ARRAY_IDX(arrivals, i, persona_arrival_t);
-
-        persona_forecast_arrival(m->forecast, a->persona_id, a->user, *a->role ? a->role : NULL,
-                                 now);
-    }
-}
-
 void persona_manager_tick(persona_manager_t *m, int full, apr_pool_t *p)
 {
     persona_catalog_t *catalog;
@@ -235,7 +217,8 @@ void persona_manager_tick(persona_manager_t *m, int full, apr_pool_t *p)
 
     if (full) {
         refresh_catalog(m, p);
-        feed_forecast(m, p);
+        persona_forecaster_feed(m, p);
+        persona_forecaster_save(m, 0, p);
     }
     catalog = persona_manager_catalog(m);
     persona_sessions_tick(m, p);

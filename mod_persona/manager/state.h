@@ -146,6 +146,7 @@ typedef struct persona_demand_t {
 typedef struct persona_stock_t {
     char persona_id[PERSONA_NAME_MAX + 1];
     persona_target_t target;
+    persona_target_t model; /**< what the model says, whether it is followed or not; reason "": there is none */
     int planner; /**< this manager plans for it */
     int waiting; /**< people in line */
     int drained;
@@ -154,6 +155,7 @@ typedef struct persona_stock_t {
     int demand_count;
     apr_interval_time_t boots[PERSONA_BOOTS_KEPT]; /**< ring of the last boot times */
     unsigned boot_count;                           /**< of all boots that succeeded */
+    unsigned boots_told;                           /**< of these, to the model */
     unsigned claims, cold_claims;
     int failures; /**< boots that failed in a row */
     apr_time_t next_boot;
@@ -197,7 +199,11 @@ struct persona_manager_t {
     persona_clock_cb *clock;  /**< NULL: the system's */
     void *clock_baton;
     int wake_fd;                  /**< eventfd of the tick; -1: none */
-    persona_forecast_t *forecast; /**< of the ticking thread only */
+    /* of the ticking thread only, see forecaster.c */
+    persona_forecast_t *pattern, *model; /**< model NULL: PersonaForecast off */
+    int model_rules;                     /**< its targets are followed; else the pattern's */
+    apr_time_t model_saved;
+    int model_unsaved; /**< the last attempt to keep its state failed */
 
     pthread_mutex_t lock;
     pthread_cond_t changed; /**< broadcast: a home came, a compute was read */
@@ -216,15 +222,18 @@ struct persona_manager_t {
     int drained;
     apr_time_t index_retry; /**< the index failed: leave it alone until then; 0: it answers */
     int index_failed;
-    apr_array_header_t *arrivals; /**< of persona_arrival_t, for the forecast at its next tick */
+    apr_array_header_t *notes; /**< of persona_note_t, for the model at its next tick */
     apr_time_t started;
     apr_time_t ticked;
     apr_time_t homes_checked;
 };
 
-typedef struct persona_arrival_t {
+/** Somebody came, or a session ended. */
+typedef struct persona_note_t {
     char persona_id[PERSONA_NAME_MAX + 1], user[PERSONA_USER_MAX + 1], role[PERSONA_USER_MAX + 1];
-} persona_arrival_t;
+    int ended;
+    apr_time_t at;
+} persona_note_t;
 
 /* ---- state.c; the caller holds the lock unless it says otherwise ---- */
 

@@ -162,6 +162,11 @@ static json_t *persona_json(persona_manager_t *m, const persona_t *persona)
                         "retiring", c.retiring, "waiting", stock->waiting, "claims",
                         (int)stock->claims, "cold_claims", (int)stock->cold_claims, "drained",
                         stock->drained || m->drained, "state", stock_state(m, persona, stock)));
+    if (*stock->model.reason) {
+        json_object_set_new(json, "model", json_pack("{s:i, s:f, s:s, s:b}", "target", stock->model.ready, "expected",
+                                                     stock->model.expected, "reason", stock->model.reason, "rules",
+                                                     m->model_rules));
+    }
     json_object_set_new(json, "problem", text_or_null(stock_problem(m, persona, stock)));
     json_object_set_new(json, "boot", boot ? boot : json_null());
     return json;

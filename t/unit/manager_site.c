@@ -123,6 +123,7 @@ int site_setup(void **state)
     site.settings.keys[0] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
     site.settings.schedule = SECONDS(5);
     site.settings.timeout = SECONDS(5);
+    site.settings.forecast = "off";
     site.settings.gateway_id = "gateway-1";
     site.settings.home_url = "http://192.0.2.1/home";
     return 0;

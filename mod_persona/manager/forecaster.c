@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file forecaster.c
+ * @brief Feeds the learned model and keeps its state in PersonaStateDirectory/forecast.
+ *
+ * The file is replaced as a whole: written beside, flushed, renamed. A full disk costs what was learned since the last
+ * time, and is said once.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <apr_file_io.h>
+#include <apr_strings.h>
+
+#include "forecaster.h"
+
+#define SAVE_EVERY  apr_time_from_sec(600)
+#define NOTES_MAX   4096
+#define STATE_MAX   (256 * 1024 * 1024)
+
+static const char *state_path(const persona_manager_t *m, apr_pool_t *p)
+{
+    return apr_pstrcat(p, m->settings->state_dir, "/forecast", NULL);
+}
+
+static void load(persona_manager_t *m, apr_pool_t *p)
+{
+    const char *path = state_path(m, p);
+    apr_finfo_t info;
+    apr_file_t *file;
+    apr_size_t len = 0;
+    char *data;
+    apr_status_t status = apr_file_open(&file, path, APR_FOPEN_READ | APR_FOPEN_BINARY, 0, p);
+
+    if (APR_STATUS_IS_ENOENT(status)) {
+        return;
+    }
+    if (status == APR_SUCCESS) {
+        status = apr_file_info_get(&info, APR_FINFO_SIZE, file);
+        if (status == APR_SUCCESS && info.size <= STATE_MAX) {
+            data = apr_palloc(p, (apr_size_t)info.size + 1);
+            status = apr_file_read_full(file, data, (apr_size_t)info.size, &len);
+            if (status == APR_SUCCESS || APR_STATUS_IS_EOF(status)) {
+                status = persona_forecast_load(m->model, data, len);
+            }
+        }
+        else if (status == APR_SUCCESS) {
+            status = APR_EINVAL;
+        }
+        apr_file_close(file);
+    }
+    if (status != APR_SUCCESS) {
+        persona_log(PERSONA_LOG_WARNING, status, "what the forecast has learned cannot be read from %s: it begins anew",
+                    path);
+    }
+}
+
+apr_status_t persona_forecaster_open(persona_manager_t *m, apr_pool_t *p)
+{
+    const char *mode = m->settings->forecast ? m->settings->forecast : "shadow";
+    apr_status_t status = persona_forecast_create(&m->pattern, "pattern", p);
+    apr_pool_t *scratch;
+
+    m->notes = apr_array_make(p, 64, sizeof(persona_note_t));
+    if (status != APR_SUCCESS || !strcmp(mode, "off")) {
+        return status;
+    }
+    status = persona_forecast_create(&m->model, "model", p);
+    if (status == APR_SUCCESS) {
+        m->model_rules = !strcmp(mode, "on");
+        m->model_saved = persona_manager_now(m);
+        persona_forecast_price(m->model, m->settings->wait_cost, m->settings->hit_rate);
+        apr_pool_create(&scratch, p);
+        load(m, scratch);
+        apr_pool_destroy(scratch);
+    }
+    return status;
+}
+
+static void note(persona_manager_t *m, const char *persona_id, const char *user, const char *role, int ended)
+{
+    persona_note_t *n;
+
+    if (m->model && m->notes->nelts < NOTES_MAX) {
+        n = apr_array_push(m->notes);
+        persona_copy(n->persona_id, persona_id);
+        persona_copy(n->user, user);
+        persona_copy(n->role, role);
+        n->ended = ended;
+        n->at = persona_manager_now(m);
+    }
+}
+
+void persona_forecaster_arrived(persona_manager_t *m, const char *persona_id, const char *user, const char *role)
+{
+    note(m, persona_id, user, role, 0);
+}
+
+void persona_forecaster_ended(persona_manager_t *m, const char *persona_id)
+{
+    note(m, persona_id, NULL, NULL, 1);
+}
+
+typedef struct boot_t {
+    char persona_id[PERSONA_NAME_MAX + 1];
+    apr_interval_time_t took;
+} boot_t;
+
+/** With the lock: boots that the model was not told of yet. */
+static apr_array_header_t *new_boots(persona_manager_t *m, apr_pool_t *p)
+{
+    apr_array_header_t *boots = apr_array_make(p, 8, sizeof(boot_t));
+    apr_hash_index_t *hi;
+
+    for (hi = apr_hash_first(p, m->stocks); hi; hi = apr_hash_next(hi)) {
+        persona_stock_t *stock = apr_hash_this_val(hi);
+
+        if (stock->boot_count - stock->boots_told > PERSONA_BOOTS_KEPT) {
+            stock->boots_told = stock->boot_count - PERSONA_BOOTS_KEPT;
+        }
+        for (; stock->boots_told != stock->boot_count; stock->boots_told++) {
+            boot_t *boot = apr_array_push(boots);
+
+            persona_copy(boot->persona_id, stock->persona_id);
+            boot->took = stock->boots[stock->boots_told % PERSONA_BOOTS_KEPT];
+        }
+    }
+    return boots;
+}
+
+void persona_forecaster_feed(persona_manager_t *m, apr_pool_t *p)
+{
+    apr_array_header_t *notes, *boots;
+    int i;
+
+    if (!m->model) {
+        return;
+    }
+    persona_manager_lock(m);
+    notes = apr_array_copy(p, m->notes);
+    apr_array_clear(m->notes);
+    boots = new_boots(m, p);
+    persona_manager_unlock(m);
+    for (i = 0; i < boots->nelts; i++) {
+        const boot_t *boot = &APR_ARRAY_IDX(boots, i, boot_t);
+
+        persona_forecast_boot(m->model, boot->persona_id, boot->took);
+    }
+    for (i = 0; i < notes->nelts; i++) {
+        const persona_note_t *n = &APR_ARRAY_IDX(notes, i, persona_note_t);
+
+        if (n->ended) {
+            persona_forecast_end(m->model, n->persona_id, n->at);
+        }
+        else {
+            persona_forecast_arrival(m->model, n->persona_id, n->user, *n->role ? n->role : NULL, n->at);
+        }
+    }
+}
+
+void persona_forecaster_target(persona_manager_t *m, const persona_t *persona, persona_target_t *target,
+                               persona_target_t *model)
+{
+    apr_time_t now = persona_manager_now(m);
+
+    memset(model, 0, sizeof(*model));
+    if (m->model) {
+        persona_forecast_target(m->model, persona, now, model);
+    }
+    if (m->model_rules) {
+        *target = *model;
+    }
+    else {
+        persona_forecast_target(m->pattern, persona, now, target);
+    }
+}
+
+static apr_status_t write_state(const char *path, const char *data, apr_size_t len, apr_pool_t *p)
+{
+    const char *beside = apr_pstrcat(p, path, ".new", NULL);
+    apr_file_t *file;
+    apr_status_t status = apr_file_open(&file, beside, APR_FOPEN_WRITE | APR_FOPEN_CREATE | APR_FOPEN_TRUNCATE |
+                                        APR_FOPEN_BINARY, APR_FPROT_UREAD | APR_FPROT_UWRITE, p);
+    apr_status_t closed;
+
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    status = apr_file_write_full(file, data, len, NULL);
+    if (status == APR_SUCCESS) {
+        status = apr_file_sync(file);
+    }
+    closed = apr_file_close(file);
+    status = status == APR_SUCCESS ? closed : status;
+    if (status == APR_SUCCESS) {
+        status = apr_file_rename(beside, path, p);
+    }
+    if (status != APR_SUCCESS) {
+        apr_file_remove(beside, p);
+    }
+    return status;
+}
+
+void persona_forecaster_save(persona_manager_t *m, int now, apr_pool_t *p)
+{
+    apr_time_t at = persona_manager_now(m);
+    apr_status_t status;
+    apr_size_t len;
+    char *data;
+
+    if (!m->model || (!now && at - m->model_saved < SAVE_EVERY)) {
+        return;
+    }
+    m->model_saved = at;
+    persona_forecast_save(m->model, &data, &len, p);
+    if (!len) {
+        return;
+    }
+    status = write_state(state_path(m, p), data, len, p);
+    if (status != APR_SUCCESS && !m->model_unsaved) {
+        persona_log(PERSONA_LOG_WARNING, status, "what the forecast has learned cannot be kept in %s",
+                    state_path(m, p));
+    }
+    m->model_unsaved = status != APR_SUCCESS;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file forecaster.h
+ * @brief What the manager tells the forecast, what it asks of it, and how what was learned outlives the manager.
+ *
+ * By PersonaForecast: `off` knows the pattern of the persona files alone; `on` asks the learned model; `shadow` teaches
+ * the model and asks the pattern. The model learns from what goes through this manager.
+ */
+#ifndef PERSONA_MANAGER_FORECASTER_H
+#define PERSONA_MANAGER_FORECASTER_H
+
+#include "state.h"
+
+/** Make m->pattern and m->model, and read what was learned. A state that cannot be read is logged and begun anew. */
+apr_status_t persona_forecaster_open(persona_manager_t *m, apr_pool_t *p);
+/** With the lock, from any thread: somebody asked for this persona; a session of it ended. */
+void persona_forecaster_arrived(persona_manager_t *m, const char *persona_id, const char *user, const char *role);
+void persona_forecaster_ended(persona_manager_t *m, const char *persona_id);
+/** By the ticking thread, without the lock, as are the next two: pass on what was noted since. */
+void persona_forecaster_feed(persona_manager_t *m, apr_pool_t *p);
+/** The target that rules now; `model` is what the model says (reason "": there is none). */
+void persona_forecaster_target(persona_manager_t *m, const persona_t *persona, persona_target_t *target,
+                               persona_target_t *model);
+/** Keep what was learned; at most once in ten minutes unless `now`. */
+void persona_forecaster_save(persona_manager_t *m, int now, apr_pool_t *p);
+
+#endif

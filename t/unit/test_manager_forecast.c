@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The learned model in the manager: who rules, what it hears, and what outlives a restart. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include <apr_general.h>
+#include <apr_strings.h>
+
+#include "manager/forecaster.h"
+#include "manager_site.h"
+
+static persona_manager_t *begin(const char *mode)
+{
+    persona_manager_t *m;
+
+    site_persona("one", 0, 200, "image");
+    site.settings.forecast = mode;
+    site.settings.hit_rate = -1;
+    site.settings.wait_cost = -1;
+    m = site_manager(0);
+    site_round(m);
+    return m;
+}
+
+/** People who come every ten seconds, for so many minutes. */
+static void people(persona_manager_t *m, int minutes)
+{
+    for (int i = 0; i < minutes * 6; i++) {
+        persona_manager_lock(m);
+        persona_forecaster_arrived(m, "one", apr_psprintf(unit_pool, "user%d", i), NULL);
+        persona_manager_unlock(m);
+        site_now += SECONDS(10);
+        persona_forecaster_feed(m, unit_pool);
+    }
+}
+
+static persona_target_t target_of(persona_manager_t *m, persona_target_t *model)
+{
+    persona_catalog_t *catalog = persona_manager_catalog(m);
+    persona_target_t target = {0};
+
+    persona_forecaster_target(m, persona_catalog_find(catalog, "one"), &target, model);
+    persona_catalog_release(catalog);
+    return target;
+}
+
+static const char *state_file(void)
+{
+    return apr_psprintf(unit_pool, "%s/forecast", site.state_dir);
+}
+
+static void what_is_learned_rules(void **state)
+{
+    persona_manager_t *m = begin("on");
+    persona_target_t model, before = target_of(m, &model), after;
+
+    (void)state;
+    people(m, 60);
+    after = target_of(m, &model);
+    assert_true(after.ready > before.ready);
+    assert_true(after.ready <= 200);
+    assert_int_equal(after.ready, model.ready);
+    assert_non_null(strstr(after.reason, "forecast"));
+}
+
+static void in_the_shadow_the_pattern_rules(void **state)
+{
+    persona_manager_t *m = begin("shadow");
+    persona_target_t model, target;
+
+    (void)state;
+    people(m, 60);
+    target = target_of(m, &model);
+    assert_non_null(strstr(target.reason, "pattern"));
+    assert_non_null(strstr(model.reason, "forecast"));
+    assert_true(model.ready > 0);
+}
+
+static void off_knows_no_model(void **state)
+{
+    persona_manager_t *m = begin("off");
+    persona_target_t model, target = target_of(m, &model);
+
+    (void)state;
+    people(m, 1);
+    persona_forecaster_save(m, 1, unit_pool);
+    assert_non_null(strstr(target.reason, "pattern"));
+    assert_string_equal(model.reason, "");
+}
+
+static void it_goes_on_after_a_restart(void **state)
+{
+    persona_manager_t *m = begin("on");
+    persona_target_t model, before, after;
+    struct stat st;
+
+    (void)state;
+    people(m, 60);
+    before = target_of(m, &model);
+    persona_forecaster_save(m, 1, unit_pool);
+    assert_int_equal(stat(state_file(), &st), 0);
+    assert_int_equal(st.st_mode & 077, 0);
+    m = site_manager(0);
+    after = target_of(m, &model);
+    assert_true(before.expected > 1);
+    assert_float_equal(after.expected, before.expected, 0.1);
+}
+
+static void a_broken_state_is_begun_anew(void **state)
+{
+    persona_manager_t *m;
+    persona_target_t model;
+    FILE *file = fopen(state_file(), "w");
+
+    (void)state;
+    fputs("not what was learned", file);
+    fclose(file);
+    m = begin("on");
+    target_of(m, &model);
+    assert_true(model.ready >= 0);
+    people(m, 60);
+    persona_forecaster_save(m, 1, unit_pool);
+    target_of(m, &model);
+    assert_true(model.ready > 0);
+}
+
+static void a_state_that_cannot_be_kept_is_no_harm(void **state)
+{
+    persona_manager_t *m = begin("on");
+    persona_target_t model;
+
+    (void)state;
+    people(m, 60);
+    site.settings.state_dir = "/nonexistent";
+    persona_forecaster_save(m, 1, unit_pool);
+    assert_true(m->model_unsaved);
+    assert_true(target_of(m, &model).ready > 0);
+    site.settings.state_dir = site.state_dir;
+    persona_forecaster_save(m, 1, unit_pool);
+    assert_false(m->model_unsaved);
+}
+
+static void boots_are_told_once(void **state)
+{
+    persona_manager_t *m = begin("on");
+    persona_stock_t *stock;
+
+    (void)state;
+    persona_manager_lock(m);
+    stock = persona_stock_of(m, "one");
+    for (unsigned i = 0; i < PERSONA_BOOTS_KEPT + 5; i++) {
+        stock->boots[stock->boot_count++ % PERSONA_BOOTS_KEPT] = SECONDS(9);
+    }
+    persona_manager_unlock(m);
+    persona_forecaster_feed(m, unit_pool);
+    assert_int_equal(stock->boots_told, stock->boot_count);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SITE_TEST(what_is_learned_rules),
+        SITE_TEST(in_the_shadow_the_pattern_rules),
+        SITE_TEST(off_knows_no_model),
+        SITE_TEST(it_goes_on_after_a_restart),
+        SITE_TEST(a_broken_state_is_begun_anew),
+        SITE_TEST(a_state_that_cannot_be_kept_is_no_harm),
+        SITE_TEST(boots_are_told_once),
+    };
+
+    return apr_initialize() == APR_SUCCESS ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
+}

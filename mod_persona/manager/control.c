@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file control.c
- * @brief The operations of the control socket: drain, refresh, retire, reload.
+ * @brief The operations of the control socket: drain, refresh, retire, reload, audit.
  */
 #include <string.h>
 #include <time.h>
 
+#include "audit.h"
 #include "ops.h"
+
+/** Between the two looks of an audit: longer than a claim or a step of a retirement takes. */
+#define AUDIT_PAUSE apr_time_from_sec(2)
 
 static int is_true(const json_t *request, const char *name)
 {
@@ -161,6 +165,14 @@ static json_t *op_reload(persona_manager_t *m, const json_t *request, apr_pool_t
     return answer;
 }
 
+static json_t *op_audit(persona_manager_t *m, const json_t *request, apr_pool_t *p)
+{
+    json_t *answer = persona_audit(m, is_true(request, "repair"), AUDIT_PAUSE, p);
+
+    json_object_set_new(answer, "status", json_string("ok"));
+    return answer;
+}
+
 json_t *persona_ops_control(persona_manager_t *m, const char *op, const json_t *request,
                             apr_pool_t *p)
 {
@@ -175,6 +187,9 @@ json_t *persona_ops_control(persona_manager_t *m, const char *op, const json_t *
     }
     if (!strcmp(op, "reload")) {
         return op_reload(m, request, p);
+    }
+    if (!strcmp(op, "audit")) {
+        return op_audit(m, request, p);
     }
     return NULL;
 }

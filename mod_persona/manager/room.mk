@@ -3,6 +3,8 @@ noinst_LTLIBRARIES += libpersona_manager.la
 libpersona_manager_la_SOURCES = \
 	mod_persona/manager/assign.c \
 	mod_persona/manager/assign.h \
+	mod_persona/manager/audit.c \
+	mod_persona/manager/audit.h \
 	mod_persona/manager/boot.c \
 	mod_persona/manager/boot.h \
 	mod_persona/manager/check.c \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file control.c
- * @brief personactl status, sessions, drain, refresh, retire, end and reload: asked of the running manager.
+ * @brief personactl status, sessions, drain, refresh, retire, end, reload and audit: asked of the running manager.
  *
  * The manager answers root and its own user on its control socket, which lies beside the workers' socket.
  */
@@ -15,7 +15,7 @@
 #include "pool/ipc.h"
 #include "tool.h"
 
-#define ANSWER_TIMEOUT apr_time_from_sec(10)
+#define ANSWER_TIMEOUT apr_time_from_sec(60)
 #define TABLE_COLUMNS  10
 #define CELL_MAX       48
 
@@ -410,6 +410,36 @@ static int reload(const persona_tool_args_t *args, apr_pool_t *p)
     return problems ? PERSONA_TOOL_PROBLEMS : PERSONA_TOOL_OK;
 }
 
+static int audit(const persona_tool_args_t *args, apr_pool_t *p)
+{
+    json_t *answer = ask(args, json_pack("{s:s, s:b}", "op", "audit", "repair", has(args, "repair")), p);
+    const json_t *one;
+    int holds;
+    size_t i;
+
+    if (!answer) {
+        return PERSONA_TOOL_PROBLEMS;
+    }
+    holds = json_is_true(json_object_get(answer, "holds"));
+    if (args->json) {
+        persona_tool_print(answer);
+        return holds ? PERSONA_TOOL_OK : PERSONA_TOOL_PROBLEMS;
+    }
+    json_array_foreach(json_object_get(answer, "findings"), i, one)
+    {
+        printf("%s  instance %s: %s%s\n", text_of(one, "promise"), text_of(one, "instance"), text_of(one, "text"),
+               json_is_true(json_object_get(one, "repaired")) ? " (repaired)" : "");
+    }
+    json_array_foreach(json_object_get(answer, "unknown"), i, one)
+    {
+        printf("not known: %s\n", json_string_value(one));
+    }
+    printf("%d instances, %d sessions: %s\n", number_of(answer, "instances"), number_of(answer, "sessions"),
+           holds ? "every promise holds" : "not every promise holds");
+    json_decref(answer);
+    return holds ? PERSONA_TOOL_OK : PERSONA_TOOL_PROBLEMS;
+}
+
 #define SOCKET_OPTION                                                                              \
     {                                                                                              \
         "socket", 's', 1,                                                                          \
@@ -435,6 +465,11 @@ static const apr_getopt_option_t retire_options[] = {
     {"force", 'f', 0, "also when a session has it: that session ends"},
     PERSONA_TOOL_JSON,
     END_OF_OPTIONS};
+static const apr_getopt_option_t audit_options[] = {
+    SOCKET_OPTION,
+    {"repair", 'R', 0, "put right what can be; nothing with an open stream is touched"},
+    PERSONA_TOOL_JSON,
+    END_OF_OPTIONS};
 static const apr_getopt_option_t end_options[] = {
     SOCKET_OPTION, {"reason", 'r', 1, "what its user is told"}, PERSONA_TOOL_JSON, END_OF_OPTIONS};
 
@@ -453,4 +488,9 @@ const persona_command_t persona_commands_control[] = {
     {"end", "SESSION", "End one session; the first characters of its id are enough.", NULL, 1, 1,
      end_options, 0, end},
     {"reload", "", "Read the persona folder again, now.", NULL, 0, 0, plain_options, 0, reload},
+    {"audit", "", "Check that no promise is broken: one session an instance, one instance a session, none lost.",
+     "Compares providers, index and manager while claims go on. I1: an instance is one session's; I2: no instance or\n"
+     "fence is lost sight of; I3: no session is lost; I5: a session has one instance. Exit status 1: something is\n"
+     "broken, or could not be looked at.",
+     0, 0, audit_options, 0, audit},
     {NULL, NULL, NULL, NULL, 0, 0, NULL, 0, NULL}};

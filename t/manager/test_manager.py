@@ -140,9 +140,24 @@ tap.ok(took is not None, "the pool is filled up again", "%.1f s" % (took or -1))
 beats = [one.heartbeats(session(n), held[n]) for n in held]
 
 
+def audit(gateway, name):
+    said = []
+
+    def kept():
+        run = subprocess.run([personactl, "audit", "--socket", gateway.control], text=True, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT)
+        said.append(run.stdout.strip())
+        return run.returncode == 0
+
+    # What a fault left is mended within two ticks.
+    tap.ok(until(12, kept) is not None, name, said[-1])
+
+
 def all_found(gateway):
     return all(gateway.ask("find", session=session(n)).get("record", {}).get("instance") == held[n] for n in held)
 
+
+audit(one, "the audit finds every promise kept")
 
 # ---- kill -9 ----
 one.stop(signal.SIGKILL)
@@ -175,6 +190,8 @@ shell("printf 'flush_all\\r\\nquit\\r\\n' | busybox nc 127.0.0.1 11311")
 took = until(15, lambda: int(shell("printf 'stats\\r\\nquit\\r\\n' | busybox nc 127.0.0.1 11311 | grep curr_items")
                              .split()[2]) >= len(held) + READY)
 tap.ok(took is not None, "after a flush the index is filled again", "%.1f s" % (took or -1))
+
+audit(one, "and the audit nothing")
 
 # ---- libvirtd ----
 libvirt_again()
@@ -212,6 +229,8 @@ if answer["status"] == "ok":
 took = until(60, lambda: all_found(one) and len(one.instances("ready")) == READY)
 tap.ok(took is not None, "and the pool is whole", "%.1f s" % (took or -1))
 
+audit(one, "and every promise is kept")
+
 # ---- instances ----
 dead = one.instances("ready")[0]["instance"]
 name = [d for d in domains() if dead in d or dead[:8] in d]
@@ -233,6 +252,9 @@ took = until(10, lambda: other.status()["personas"][0]["planner"])
 tap.ok(took is not None and took < 5, "the planner's death is made good by the other", "%.1f s" % (took or -1))
 planner.start()
 until(10, lambda: planner.status()["computes"][0]["up"])
+
+audit(one, "one gateway's audit finds every promise kept")
+audit(two, "and so does the other's")
 
 # ---- the end of a session ----
 answer = one.ask("end", session=session(0), user="ada", reason="ended by its user")

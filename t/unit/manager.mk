@@ -8,14 +8,16 @@ t_unit_test_manager_hook_SOURCES = t/unit/test_manager_hook.c
 t_unit_test_manager_hook_LDADD = $(MANAGER_UNIT_LIBS)
 
 # A whole manager on a fake compute.
-check_PROGRAMS += t/unit/test_manager_assign t/unit/test_manager_retire t/unit/test_manager_plan \
-	t/unit/test_manager_forecast t/unit/test_manager_ops t/unit/test_manager_threads
+check_PROGRAMS += t/unit/test_manager_assign t/unit/test_manager_audit t/unit/test_manager_forecast \
+	t/unit/test_manager_ops t/unit/test_manager_plan t/unit/test_manager_retire t/unit/test_manager_threads
 MANAGER_SITE = t/unit/manager_site.c t/unit/manager_site.h t/unit/fake_compute.c t/unit/fake_compute.h
 MANAGER_SITE_LIBS = libpersona_manager.la libpersona_pool.la libpersona_compute.la libpersona_forecast.la \
 	libpersona_persona.la $(UNIT_LIBS) -lpthread
 
 t_unit_test_manager_assign_SOURCES = t/unit/test_manager_assign.c $(MANAGER_SITE)
 t_unit_test_manager_assign_LDADD = $(MANAGER_SITE_LIBS)
+t_unit_test_manager_audit_SOURCES = t/unit/test_manager_audit.c $(MANAGER_SITE)
+t_unit_test_manager_audit_LDADD = $(MANAGER_SITE_LIBS)
 t_unit_test_manager_retire_SOURCES = t/unit/test_manager_retire.c $(MANAGER_SITE)
 t_unit_test_manager_retire_LDADD = $(MANAGER_SITE_LIBS)
 t_unit_test_manager_plan_SOURCES = t/unit/test_manager_plan.c $(MANAGER_SITE)

@@ -1,8 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 check_SCRIPTS += \
 	t/check_directives \
+	t/check_dist \
 	t/check_keys \
 	t/check_layers \
 	t/check_style \
 	t/check_tests
 EXTRA_DIST += $(check_SCRIPTS) t/run t/stage t/lib .ci quickstart autogen.sh
+# File by file where a run leaves something beside them: a folder is copied with all that is in it.
+EXTRA_DIST += \
+	t/10_config.t \
+	t/20_match.t \
+	t/TEST \
+	t/browser/package-lock.json \
+	t/browser/package.json \
+	t/browser/person.js \
+	t/browser/prepare \
+	t/browser/test.js \
+	t/bench/claim \
+	t/bench/claim.py \
+	t/bench/click \
+	t/bench/click.js \
+	t/bench/relay \
+	t/bench/run \
+	t/conf/httpd.conf.in \
+	t/conf/modules.conf \
+	t/manager/manager_site.py \
+	t/manager/test_manager.py \
+	t/personas \
+	t/relay/test_relay.py

@@ -479,7 +479,13 @@ static void say_lines(server_rec *s, const char *lines, apr_pool_t *p)
     char *state, *line = apr_strtok(apr_pstrdup(p, lines), "\n", &state);
 
     for (; line; line = apr_strtok(NULL, "\n", &state)) {
-        ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_NOERRNO, 0, s, "%s", line);
+        if (!strncmp(line, PERSONA_CHECK_WARNING, strlen(PERSONA_CHECK_WARNING))) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_NOERRNO, 0, s, "%s",
+                         line + strlen(PERSONA_CHECK_WARNING));
+        }
+        else {
+            ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_NOERRNO, 0, s, "%s", line);
+        }
     }
 }
 
@@ -488,18 +494,14 @@ static int test_personas(const persona_conf_t *conf, server_rec *s, const char *
                          apr_pool_t *p)
 {
     persona_settings_t settings = {0};
-    const char *complaints;
+    int good;
 
     persona_config_settings(conf, s, &settings, p);
     settings.keys[0] = keys[0];
     settings.keys[1] = keys[1];
     settings.ns = persona_settings_namespace(keys[0], p);
-    complaints = persona_supervise_test(conf, &settings, p);
-    if (complaints) {
-        say_lines(s, complaints, p);
-        return !OK;
-    }
-    return OK;
+    say_lines(s, persona_supervise_test(conf, &settings, &good, p), p);
+    return good ? OK : !OK;
 }
 
 static void warn_of_slots(server_rec *s)

@@ -77,8 +77,9 @@ const char *persona_supervise_socket(void);
 const char *persona_supervise_secret(void);
 const char *const *persona_supervise_record_keys(void);
 const char *persona_supervise_namespace(void);
-/** `personad --check` with these settings: NULL, or its complaints, one a line. */
-const char *persona_supervise_test(const persona_conf_t *conf, const persona_settings_t *settings,
+/** `personad --check` with these settings: what it says, one a line, warnings (PERSONA_CHECK_WARNING) among it.
+ * `*good`: nothing is wrong. */
+const char *persona_supervise_test(const persona_conf_t *conf, const persona_settings_t *settings, int *good,
                                    apr_pool_t *p);
 
 /* ---- child.c ---- */

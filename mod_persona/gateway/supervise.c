@@ -503,13 +503,14 @@ static const char *read_all(int fd, pid_t pid, apr_pool_t *p)
     return persona_html_text(text);
 }
 
-const char *persona_supervise_test(const persona_conf_t *conf, const persona_settings_t *settings,
+const char *persona_supervise_test(const persona_conf_t *conf, const persona_settings_t *settings, int *good,
                                    apr_pool_t *p)
 {
     int out[2], file = settings_file(settings), status = 0;
     const char *argv[] = {"personad", "--check", "--settings-fd", apr_itoa(p, file), NULL}, *said;
     pid_t pid;
 
+    *good = 0;
     if (file < 0 || pipe2(out, O_CLOEXEC)) {
         return apr_psprintf(p, "%s cannot be asked: %s", conf->manager, strerror(errno));
     }
@@ -531,8 +532,9 @@ const char *persona_supervise_test(const persona_conf_t *conf, const persona_set
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
         continue;
     }
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        return NULL;
+    *good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (*good) {
+        return said;
     }
     if (WIFSIGNALED(status) || !*said) {
         return apr_psprintf(p, "%s%s --check ended with %s %d", said, conf->manager,

@@ -10,8 +10,9 @@
 
 #include "persona/settings.h"
 
-/** Writes what is wrong with the computes, the persona folder and each persona on its compute, one a line. No
- * network, nothing is changed. Returns how many lines it wrote. */
+/** Writes what is wrong with the computes, the persona folder and each persona on its compute, one a line, and as
+ * lines that begin with PERSONA_CHECK_WARNING what an administrator should know of good personas. No network, nothing
+ * is changed. Returns how many things are wrong; warnings do not count. */
 int persona_manager_check(const persona_settings_t *settings, FILE *out, apr_pool_t *p);
 
 #endif

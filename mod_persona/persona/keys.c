@@ -3,7 +3,7 @@
  * @file keys.c
  * @brief The keys of a persona file, as tables.
  *
- * personas/persona.schema.json and the reference in README.md list the same keys; t/check_keys
+ * personas/persona.schema.json and the reference in docs/reference.md list the same keys; t/check_keys
  * compares them.
  */
 #include <math.h>

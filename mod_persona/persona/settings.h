@@ -8,6 +8,9 @@
 
 #include "persona_compute.h"
 
+/** What `personad --check` says is wrong, but for lines that begin so: they are advice. */
+#define PERSONA_CHECK_WARNING "warning: "
+
 /** The site's keys. Purposes get their own key: persona_settings_key(). */
 typedef struct persona_settings_t {
     const char *directory;        /**< PersonaDirectory */

@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use Test::More;
 use File::Path qw(make_path remove_tree);
+use FindBin;
 
 my $modules = '/usr/lib/apache2/modules';
 my $prefix = $ENV{PERSONA_PREFIX} or BAIL_OUT('PERSONA_PREFIX is not set');
@@ -189,6 +190,34 @@ for my $case (['a whole configuration'], ['no memcached', PersonaMemcached => un
     my ($name, %change) = @$case;
     my ($status, $said) = configtest(config(%change));
     ok($status == 0 && $said !~ /own origin/, "passes: $name") or diag($said);
+}
+# The worked example, where only what is of another machine is replaced.
+{
+    my $conf = "$FindBin::Bin/../conf";
+    my %other = (
+        '/etc/apache2/personas' => "$dir/example", '/etc/apache2/persona.key' => $key,
+        '/usr/share/mod_persona/conf' => $conf, '/var/lib/persona/homes' => "$dir/homes",
+        '${APACHE_LOG_DIR}' => "$dir/logs", '*:443' => '127.0.0.1:8999', '192.168.130.1:6082' => '127.0.0.1:8998',
+        '/etc/ssl/certs/desk.example.org.pem' => "$dir/pem", '/etc/ssl/private/desk.example.org.key' => "$dir/pem",
+        'qemu:///system' => 'test:///default', 'lxc:///system' => 'test:///default');
+    open(my $fh, '<', "$conf/desk.conf.example") or die "$conf/desk.conf.example: $!";
+    my $text = do { local $/; <$fh> };
+    my $names = join('|', map { quotemeta } sort { length $b <=> length $a } keys %other);
+    $text =~ s/($names)/$other{$1}/g;
+    $text =~ s/^(PersonaManagerUser +)persona$/$1$me/m or die 'no PersonaManagerUser';
+    $text =~ s{(/etc/apache2/desk\.)}{$dir/desk.}g;
+    make_path("$dir/example", "$dir/homes");
+    write_file("$dir/$_", "# nothing\n") for qw(pem desk.passwords desk.groups desk.roles);
+    write_file("$dir/example/$_.json", persona($_, execution_environment => qq({"compute": "$_",
+        "network": {"name": "default"}, "stream": {"protocol": "vnc", "port": 5900}}))) for qw(kvm lxc);
+    my ($status, $said) = configtest(
+        "ServerRoot $dir\nDefaultRuntimeDir $dir/logs\nPidFile logs/pid\nErrorLog logs/error.log\n" .
+        "ServerName localhost\nListen 127.0.0.1:8999\n" .
+        join('', map { "LoadModule ${_}_module $modules/mod_$_.so\n" }
+             qw(mpm_event authn_core authz_core ssl rewrite auth_basic authn_file authz_user authz_groupfile dav dav_fs
+                alias proxy proxy_http)) .
+        "LoadModule persona_module $prefix/lib/apache2/modules/mod_persona.so\n$text");
+    ok($status == 0 && $said !~ /persona:/, 'passes: conf/desk.conf.example, without a warning') or diag($said);
 }
 my ($status, $said) = configtest(config(PersonaDirectory => undef, PersonaCompute => undef, PersonaSecretFile => undef,
                                          PersonaManagerUser => undef, location => ''));

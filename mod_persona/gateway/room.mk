@@ -49,4 +49,5 @@ dist_web_DATA = \
 	mod_persona/gateway/web/persona.svg \
 	mod_persona/gateway/web/portal.js \
 	mod_persona/gateway/web/wait.js
-EXTRA_DIST += mod_persona/gateway/web/viewer.main.js conf/persona.conf.example conf/persona.load
+EXTRA_DIST += mod_persona/gateway/web/viewer.main.js conf/desk.conf.example conf/persona.conf.example \
+	conf/persona.load

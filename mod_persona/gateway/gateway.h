@@ -69,9 +69,12 @@ void persona_config_settings(const persona_conf_t *conf, server_rec *s, persona_
 
 /* ---- supervise.c ---- */
 
+/** Before anything may fork, at each reading of the configuration: from now on no child inherits what only the parent
+ * may hold. OK, or an error. */
+int persona_supervise_guard(void);
 int persona_supervise_start(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
-/** In a new worker: let go of what only the parent may hold. */
-void persona_supervise_child(void);
+/** In the parent, from time to time: starts the manager that could not be started when it was due. */
+void persona_supervise_monitor(void);
 /** For workers: the socket's path, the hello's secret, and the derived record keys. NULL: no manager. */
 const char *persona_supervise_socket(void);
 const char *persona_supervise_secret(void);

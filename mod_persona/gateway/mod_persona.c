@@ -8,6 +8,7 @@
 
 #include <ap_mpm.h>
 #include <http_connection.h>
+#include <mpm_common.h>
 
 /** Messages of the rooms below the gateway go to httpd's error log. */
 static void log_to_httpd(void *baton, const char *file, int line, persona_log_level_e level,
@@ -24,6 +25,14 @@ static int log_level(server_rec *s)
         return PERSONA_LOG_ERR;
     }
     return level > PERSONA_LOG_DEBUG ? PERSONA_LOG_DEBUG : level;
+}
+
+static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    (void)pconf;
+    (void)plog;
+    (void)ptemp;
+    return persona_supervise_guard();
 }
 
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
@@ -51,10 +60,17 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     return persona_supervise_start(pconf, plog, ptemp, s);
 }
 
+static int monitor(apr_pool_t *p, server_rec *s)
+{
+    (void)p;
+    (void)s;
+    persona_supervise_monitor();
+    return DECLINED;
+}
+
 static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     persona_log_set(log_to_httpd, s, (persona_log_level_e)log_level(s));
-    persona_supervise_child();
     if (persona_conf(s)->directory) {
         persona_child_init(pchild, s);
     }
@@ -72,8 +88,10 @@ static void register_hooks(apr_pool_t *p)
     static const char *const after_rewrite[] = {"mod_rewrite.c", NULL};
     static const char *const before_proxy[] = {"mod_proxy.c", "mod_alias.c", NULL};
 
+    ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_pre_translate_name(persona_gateway_pre_translate, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_translate_name(persona_gateway_translate, after_rewrite, before_proxy, APR_HOOK_FIRST);

@@ -9,13 +9,16 @@
  * What must hold: the two sockets are bound and listened on once in the life of a parent, so a connect waits in the
  * backlog while a manager is replaced; the secret and the gateway's id stay the same as long, so workers of an
  * older generation are served by newer managers; the site key is in the parent only while a manager is started;
- * nothing here sleeps, for the restart runs inside the MPM's loop.
+ * no process but the parent holds the sockets or the write end of the lifeline, whoever forks it and whether or not it
+ * executes anything: a manager would outlive httpd for as long as that process lives; nothing here sleeps, for the
+ * restart runs inside the MPM's loop.
  */
 #include "gateway.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -39,6 +42,7 @@
 #define STEADY apr_time_from_sec(60) /**< a manager that lived so long did not crash at its start */
 #define TEST_TIMEOUT 60000           /**< ms for personad --check */
 #define EXIT_EXEC 127                /**< exit codes 3, 7 and 15 of a child mean something to httpd */
+#define EXIT_OWN 64                  /**< the first of personad's own, above all signals */
 
 typedef struct supervisor_t {
     int listening;
@@ -59,8 +63,41 @@ typedef struct supervisor_t {
 static supervisor_t *supervisor;
 static server_rec *main_server;
 static apr_pool_t *generation_pool;
+static int forking; /**< this fork is a manager's: it is handed what others must not have */
 
 static void watch(pid_t pid);
+
+/* ---- what a fork inherits ---- */
+
+static void let_go(int *fd)
+{
+    if (*fd > 0) {
+        close(*fd);
+    }
+    *fd = -1;
+}
+
+/** In every child of this process: workers, and daemons that other modules fork without executing a program, such as
+ * mod_cgid's, for which close-on-exec would come to nothing. Only async-signal-safe calls. */
+static void forked(void)
+{
+    if (supervisor && !forking) {
+        let_go(&supervisor->listen_fd);
+        let_go(&supervisor->control_fd);
+        let_go(&supervisor->lifeline);
+    }
+}
+
+int persona_supervise_guard(void)
+{
+    static int guarded;
+
+    supervisor = ap_retained_data_get(RETAINED);
+    if (!guarded && pthread_atfork(NULL, NULL, forked) == 0) {
+        guarded = 1;
+    }
+    return guarded ? OK : HTTP_INTERNAL_SERVER_ERROR;
+}
 
 /* ---- sockets ---- */
 
@@ -256,7 +293,9 @@ static pid_t manager_fork(const persona_conf_t *conf, persona_settings_t *settin
     argv[1] = "--settings-fd";
     argv[2] = apr_itoa(p, file);
     argv[3] = NULL;
+    forking = 1;
     pid = fork();
+    forking = 0;
     if (pid == 0) {
         keep[0] = supervisor->listen_fd;
         keep[1] = supervisor->control_fd;
@@ -273,9 +312,7 @@ static pid_t manager_fork(const persona_conf_t *conf, persona_settings_t *settin
         close(lifeline[1]);
         return -1;
     }
-    if (supervisor->lifeline > 0) {
-        close(supervisor->lifeline);
-    }
+    let_go(&supervisor->lifeline);
     supervisor->lifeline = lifeline[1];
     return pid;
 }
@@ -319,9 +356,28 @@ typedef struct watched_t {
     apr_proc_t proc;
 } watched_t;
 
+/** How it ended, from what httpd tells: the exit status or the number of the signal, and not which of them. httpd
+ * itself logs a signal. */
+static const char *ending(int status, apr_pool_t *p)
+{
+    if (status == EXIT_EXEC) {
+        return "could not be executed";
+    }
+    return apr_psprintf(p, "ended with %s %d", status < EXIT_OWN ? "status or signal" : "status", status);
+}
+
+/** Without a process there is no end to wait for: persona_supervise_monitor() tries again. */
+static void manager_try(int seconds, apr_pool_t *p)
+{
+    const char *error = manager_start(persona_conf(main_server), seconds, p);
+
+    if (error) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, main_server, "no persona manager is running: %s", error);
+    }
+}
+
 static void manager_restart(pid_t pid, int status)
 {
-    const char *error;
     apr_pool_t *p;
     int seconds = 0, state = AP_MPMQ_STOPPING;
 
@@ -337,16 +393,24 @@ static void manager_restart(pid_t pid, int status)
         seconds = supervisor->crashes > 5 ? BACKOFF_MAX : 1 << (supervisor->crashes - 1);
     }
     supervisor->crashes++;
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, main_server, "the persona manager (pid %ld) ended with %s %d; the next one "
-                 "starts %s", (long)pid, WIFSIGNALED(status) ? "signal" : "status",
-                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
-                 seconds ? "after a pause" : "at once");
     apr_pool_create(&p, generation_pool);
-    error = manager_start(persona_conf(main_server), seconds, p);
-    if (error) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, main_server, "no persona manager is running: %s", error);
-    }
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, main_server, "the persona manager (pid %ld) %s; the next one starts %s",
+                 (long)pid, ending(status, p), seconds ? apr_psprintf(p, "in %d s", seconds) : "at once");
+    manager_try(seconds, p);
     apr_pool_destroy(p);
+}
+
+void persona_supervise_monitor(void)
+{
+    int state = AP_MPMQ_STOPPING;
+    apr_pool_t *p;
+
+    ap_mpm_query(AP_MPMQ_MPM_STATE, &state);
+    if (main_server && supervisor->listening && !supervisor->pid && state == AP_MPMQ_RUNNING) {
+        apr_pool_create(&p, generation_pool);
+        manager_try(0, p);
+        apr_pool_destroy(p);
+    }
 }
 
 static void maintain(int reason, void *data, int status)
@@ -403,7 +467,7 @@ int persona_supervise_start(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pte
     const persona_conf_t *conf = persona_conf(s);
     const char *error = NULL;
     pid_t old;
-    int i;
+    int i, generation = 0;
 
     (void)plog;
     supervisor = ap_retained_data_get(RETAINED);
@@ -432,9 +496,10 @@ int persona_supervise_start(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pte
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "%s%s", error, old ? "; the running manager goes on" : "");
         if (old) {
             watch(old);
-            return OK;
         }
-        return HTTP_INTERNAL_SERVER_ERROR;
+        ap_mpm_query(AP_MPMQ_GENERATION, &generation);
+        /* a running server goes on without: it also serves what needs no manager */
+        return generation > 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
     }
     supervisor->crashes = 0;
     if (old) {
@@ -446,17 +511,6 @@ int persona_supervise_start(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pte
                      "manager if it ends");
     }
     return OK;
-}
-
-void persona_supervise_child(void)
-{
-    if (supervisor && supervisor->listening) {
-        close(supervisor->listen_fd);
-        close(supervisor->control_fd);
-        if (supervisor->lifeline > 0) {
-            close(supervisor->lifeline);
-        }
-    }
 }
 
 const char *persona_supervise_socket(void)

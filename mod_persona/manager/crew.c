@@ -3,11 +3,12 @@
  * @file crew.c
  * @brief Threads that work off a queue of jobs, first come first.
  *
- * A crew lives as long as the process. `first` and `last` are guarded by `lock`; a job belongs to the
- * thread that took it off the queue.
+ * A crew lives as long as the process. All but `threads` is guarded by `lock`; a job belongs to the thread that took
+ * it off the queue.
  */
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "crew.h"
 #include "persona.h"
@@ -21,8 +22,9 @@ typedef struct crew_job_t {
 struct persona_crew_t {
     int threads;
     pthread_mutex_t lock;
-    pthread_cond_t work;
+    pthread_cond_t work, rest;
     crew_job_t *first, *last;
+    int running, resting;
 };
 
 static void *crew_thread(void *arg)
@@ -37,7 +39,7 @@ static void *crew_thread(void *arg)
         crew_job_t *job;
 
         pthread_mutex_lock(&crew->lock);
-        while (!crew->first) {
+        while (!crew->first || crew->resting) {
             pthread_cond_wait(&crew->work, &crew->lock);
         }
         job = crew->first;
@@ -45,10 +47,15 @@ static void *crew_thread(void *arg)
         if (!crew->first) {
             crew->last = NULL;
         }
+        crew->running++;
         pthread_mutex_unlock(&crew->lock);
         job->run(job->arg, p);
         free(job);
         apr_pool_clear(p);
+        pthread_mutex_lock(&crew->lock);
+        crew->running--;
+        pthread_cond_signal(&crew->rest);
+        pthread_mutex_unlock(&crew->lock);
     }
     return NULL;
 }
@@ -69,11 +76,16 @@ apr_status_t persona_thread_start(void *(*run)(void *), void *arg)
 apr_status_t persona_crew_create(persona_crew_t **crew, int threads, apr_pool_t *p)
 {
     persona_crew_t *c = apr_pcalloc(p, sizeof(*c));
+    pthread_condattr_t attr;
     int i;
 
     c->threads = threads;
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->work, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->rest, &attr);
+    pthread_condattr_destroy(&attr);
     *crew = c;
     for (i = 0; i < threads; i++) {
         apr_status_t status = persona_thread_start(crew_thread, c);
@@ -114,4 +126,26 @@ void persona_crew_push(persona_crew_t *crew, persona_job_fn *run, void *arg)
     crew->last = job;
     pthread_cond_signal(&crew->work);
     pthread_mutex_unlock(&crew->lock);
+}
+
+int persona_crew_rest(persona_crew_t *crew, apr_interval_time_t limit)
+{
+    struct timespec until;
+    int running, rc = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)apr_time_sec(limit);
+    until.tv_nsec += (long)apr_time_usec(limit) * 1000;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000L;
+    }
+    pthread_mutex_lock(&crew->lock);
+    crew->resting = 1;
+    while (crew->running && rc == 0) {
+        rc = pthread_cond_timedwait(&crew->rest, &crew->lock, &until);
+    }
+    running = crew->running;
+    pthread_mutex_unlock(&crew->lock);
+    return running;
 }

@@ -151,6 +151,27 @@ static apr_status_t start_threads(persona_manager_t *m, apr_pool_t *p)
     return status;
 }
 
+/** What has been asked of the computes is waited for, as long as a call may last: a boot that is cut short would be
+ * thrown away by the next manager, and made anew while somebody waits for it. */
+static void finish(persona_manager_t *m)
+{
+    apr_time_t until = ticks() + m->settings->timeout;
+    int i, left = 0;
+
+    for (i = 0; i < m->site_count; i++) {
+        persona_crew_rest(m->sites[i].claims, 0);
+        persona_crew_rest(m->sites[i].work, 0);
+    }
+    for (i = 0; i < m->site_count; i++) {
+        left += persona_crew_rest(m->sites[i].claims, until > ticks() ? until - ticks() : 0);
+        left += persona_crew_rest(m->sites[i].work, until > ticks() ? until - ticks() : 0);
+    }
+    if (left) {
+        persona_log(PERSONA_LOG_WARNING, 0, "%d calls to computes did not end in time; the next manager finds out "
+                    "what came of them", left);
+    }
+}
+
 int persona_manager_main(const persona_settings_t *settings)
 {
     persona_ipc_server_t *workers = NULL, *control = NULL;
@@ -200,5 +221,6 @@ int persona_manager_main(const persona_settings_t *settings)
     if (control) {
         persona_ipc_stop(control, STOP_GRACE);
     }
+    finish(m);
     return PERSONA_EXIT_OK;
 }

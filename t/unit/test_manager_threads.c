@@ -190,11 +190,44 @@ static void a_slow_fence_is_unknown_in_time_and_goes_on(void **state)
     apr_sleep(apr_time_from_msec(300));
 }
 
+static apr_uint32_t begun, done;
+
+static void short_job(void *unused, apr_pool_t *p)
+{
+    (void)unused;
+    (void)p;
+    apr_atomic_inc32(&begun);
+    apr_sleep(apr_time_from_msec(200));
+    apr_atomic_inc32(&done);
+}
+
+static void a_crew_that_rests_finishes_and_begins_nothing(void **state)
+{
+    persona_crew_t *crew;
+    apr_pool_t *p;
+
+    (void)state;
+    apr_pool_create(&p, NULL); /* its threads live as long as the process */
+    assert_int_equal(persona_crew_create(&crew, 2, p), APR_SUCCESS);
+    for (int i = 0; i < 4; i++) {
+        persona_crew_push(crew, short_job, NULL);
+    }
+    while (apr_atomic_read32(&begun) < 2) {
+        apr_sleep(apr_time_from_msec(1));
+    }
+    assert_int_equal(persona_crew_rest(crew, 0), 2);
+    assert_int_equal(persona_crew_rest(crew, apr_time_from_sec(5)), 0);
+    assert_int_equal(apr_atomic_read32(&done), 2);
+    apr_sleep(apr_time_from_msec(50));
+    assert_int_equal(apr_atomic_read32(&begun), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         SITE_TEST(a_race_has_one_winner_for_each),
         SITE_TEST(a_slow_fence_is_unknown_in_time_and_goes_on),
+        SITE_TEST(a_crew_that_rests_finishes_and_begins_nothing),
     };
 
     return apr_initialize() == APR_SUCCESS ? cmocka_run_group_tests(tests, NULL, NULL) : 1;

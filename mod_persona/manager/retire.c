@@ -120,8 +120,9 @@ static step_e step_destroy(retirement_t *r, apr_pool_t *p)
     if (status != APR_SUCCESS && status != APR_ENOENT) {
         return STEP_AGAIN;
     }
-    if (status == APR_SUCCESS && i->state != PERSONA_INSTANCE_RETIRING &&
-        i->state != PERSONA_INSTANCE_GONE) {
+    /* "creating" is no mark: it has nothing yet that could carry one, and nobody was given it. */
+    if (status == APR_SUCCESS &&
+        (i->state == PERSONA_INSTANCE_READY || i->state == PERSONA_INSTANCE_ASSIGNED)) {
         r->next = PERSONA_RETIRE_MARK; /* a late mark of another manager: the lease begins anew */
         return STEP_NEXT;
     }

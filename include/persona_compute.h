@@ -47,6 +47,7 @@ typedef struct persona_instance_t {
     int port;
     const char *hook_address; /**< of the instance itself, for the assign hook; NULL: not known yet */
     const char *reason;      /**< why it was created or retired */
+    const char *maker;       /**< while it is being made: as create() was told; NULL: unknown */
     apr_time_t read_at;      /**< when the provider was read, before the call was made */
 } persona_instance_t;
 
@@ -75,6 +76,7 @@ typedef struct persona_create_t {
     const char *uuid;
     const char *hook_key;  /**< hexadecimal secret for the signature of the assign hook; NULL: none */
     const char *reason;
+    const char *maker;     /**< who makes it, without blanks; NULL: nobody asks */
 } persona_create_t;
 
 typedef struct persona_capacity_t {

@@ -377,7 +377,8 @@ static apr_status_t write_intent(libvirt_t *lv, virConnectPtr conn, const libvir
                                  const char *reason, persona_result_t *res, apr_pool_t *p)
 {
     libvirt_intent_t intent = {.uuid = plan->uuid, .persona_id = plan->persona->id,
-                               .fingerprint = plan->persona->fingerprint, .created = plan->created,
+                               .fingerprint = plan->persona->fingerprint, .maker = plan->maker,
+                               .created = plan->created,
                                .stage = stage, .reason = reason};
 
     return libvirt_intent_write(lv, conn, &intent, res, p);
@@ -445,6 +446,9 @@ static const char *check_create(const persona_create_t *how)
     if ((how->reason && !libvirt_text_valid(how->reason)) || (how->hook_key && !libvirt_text_valid(how->hook_key))) {
         return "the reason and the key of an instance cannot hold control characters";
     }
+    if (how->maker && (!libvirt_text_valid(how->maker) || !*how->maker || strchr(how->maker, ' '))) {
+        return "the maker of an instance is one word";
+    }
     return NULL;
 }
 
@@ -478,13 +482,14 @@ static apr_status_t create(persona_compute_t *c, const persona_t *persona, const
     plan->uuid = apr_pstrdup(job->pool, how->uuid);
     plan->hook_key = apr_pstrdup(job->pool, how->hook_key);
     plan->reason = apr_pstrdup(job->pool, how->reason);
+    plan->maker = apr_pstrdup(job->pool, how->maker);
     plan->created = began;
     plan->image = image;
 
     intent = libvirt_job_make(lv, LIBVIRT_QUICK, how->uuid, intent_work, sizeof(libvirt_plan_t));
     *(libvirt_plan_t *)intent->args = (libvirt_plan_t){
         .uuid = apr_pstrdup(intent->pool, how->uuid), .persona = copy_persona(persona, intent->pool),
-        .created = began};
+        .maker = apr_pstrdup(intent->pool, how->maker), .created = began};
     status = libvirt_job_run(intent, res, p);
     if (status != APR_SUCCESS) {
         libvirt_job_drop(job);

@@ -131,6 +131,7 @@ typedef enum {
  * after all else is gone: so that no volume, address or device can be lost sight of. */
 typedef struct libvirt_intent_t {
     const char *uuid, *persona_id, *fingerprint;
+    const char *maker;       /**< NULL: unknown */
     apr_time_t created;
     libvirt_stage_e stage;
     const char *reason;      /**< why it failed; NULL: no reason given */
@@ -260,7 +261,7 @@ apr_status_t libvirt_devices_allocate(virConnectPtr conn, const char *uuid, int 
 typedef struct libvirt_plan_t {
     const persona_t *persona;
     const libvirt_options_t *options;
-    const char *ns, *uuid, *hook_key, *reason;
+    const char *ns, *uuid, *hook_key, *reason, *maker;
     apr_time_t created;
     const char *type;        /**< "lxc", "kvm", "qemu", "test" */
     int x86;

@@ -113,6 +113,7 @@ static persona_instance_t *from_intent(libvirt_t *lv, const char *uuid, const li
     instance->fingerprint = intent ? intent->fingerprint : "";
     instance->created = intent ? intent->created : 0;
     instance->reason = intent ? intent->reason : NULL;
+    instance->maker = intent ? intent->maker : NULL;
     instance->compute = lv->head.conf->name;
     instance->host = "";
     instance->read_at = read_at;

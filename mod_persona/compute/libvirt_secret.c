@@ -173,8 +173,9 @@ static const char *intent_token(const libvirt_t *lv, const char *uuid, apr_pool_
 apr_status_t libvirt_intent_write(libvirt_t *lv, virConnectPtr conn, const libvirt_intent_t *intent,
                                   persona_result_t *res, apr_pool_t *p)
 {
-    const char *about = apr_psprintf(p, "%s %" APR_TIME_T_FMT " %s %s %s", stages[intent->stage], intent->created,
-                                     intent->persona_id, intent->fingerprint,
+    const char *about = apr_psprintf(p, "%s %" APR_TIME_T_FMT " %s %s %s %s", stages[intent->stage],
+                                     intent->created, intent->persona_id, intent->fingerprint,
+                                     intent->maker ? intent->maker : "-",
                                      intent->reason && libvirt_text_valid(intent->reason) ? intent->reason : "");
 
     return libvirt_secret_take(conn, intent_usage(lv, intent->uuid, p), intent_token(lv, intent->uuid, p), about,
@@ -233,6 +234,10 @@ apr_status_t libvirt_intent_read(libvirt_t *lv, virConnectPtr conn, const char *
     (*intent)->created = apr_atoi64(word[1]);
     (*intent)->persona_id = word[2];
     (*intent)->fingerprint = word[3];
+    (*intent)->maker = apr_strtok(NULL, " ", &last);
+    if ((*intent)->maker && !strcmp((*intent)->maker, "-")) {
+        (*intent)->maker = NULL;
+    }
     (*intent)->reason = last && *last ? last : NULL;
     return APR_SUCCESS;
 }

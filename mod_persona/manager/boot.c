@@ -111,7 +111,7 @@ static apr_status_t make_instance(persona_manager_t *m, persona_site_t *site,
 {
     persona_compute_t *c = site->compute;
     char key[PERSONA_HEX256_LEN];
-    persona_create_t how = {task->uuid, key, task->text};
+    persona_create_t how = {task->uuid, key, task->text, m->maker};
     persona_result_t ignored = {0};
     apr_status_t status = check_caps(m, site, persona, task->uuid, res, p);
 

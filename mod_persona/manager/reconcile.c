@@ -15,6 +15,7 @@
 
 #include "assign.h"
 #include "boot.h"
+#include "maker.h"
 #include "persona/digest.h"
 #include "pool/session.h"
 #include "reconcile.h"
@@ -24,6 +25,8 @@
 #define PAUSE_MAX apr_time_from_sec(5)
 /** Crashed between define and start: never running, and nobody works on it. */
 #define STILLBORN apr_time_from_sec(60)
+/** What a manager asked for with its last breath has happened by now. */
+#define LAST_BREATH apr_time_from_sec(2)
 
 typedef struct reading_t {
     persona_manager_t *m;
@@ -250,7 +253,11 @@ static void meet_unfenced(reading_t *r, persona_entry_t *e, const persona_instan
         break;
     case PERSONA_INSTANCE_CREATING:
         e->state = PERSONA_INSTANCE_CREATING;
-        if (!i->running && now - e->created > STILLBORN) {
+        if (!i->running && now - e->created > LAST_BREATH && persona_maker_gone(i->maker, m->id)) {
+            /* no failure of the persona's: the next one is made at once */
+            persona_entry_retire(m, e, "the manager that was making it ended");
+        }
+        else if (!i->running && now - e->created > STILLBORN) {
             persona_boot_failed(m, e, "its machine does not run");
         }
         break;

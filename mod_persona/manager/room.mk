@@ -17,6 +17,8 @@ libpersona_manager_la_SOURCES = \
 	mod_persona/manager/home.c \
 	mod_persona/manager/hook.c \
 	mod_persona/manager/hook.h \
+	mod_persona/manager/maker.c \
+	mod_persona/manager/maker.h \
 	mod_persona/manager/manager.c \
 	mod_persona/manager/manager.h \
 	mod_persona/manager/ops.c \

@@ -15,6 +15,7 @@
 
 #include "boot.h"
 #include "forecaster.h"
+#include "maker.h"
 #include "persona/digest.h"
 #include "plan.h"
 #include "reconcile.h"
@@ -141,6 +142,7 @@ apr_status_t persona_manager_create(persona_manager_t **manager, const persona_s
     m->store = store;
     m->id = stable_id(settings, p);
     m->retire_name = apr_pstrcat(p, "retire:", m->id, NULL);
+    m->maker = persona_maker_name(m->id, p);
     m->hook_key = persona_settings_key(settings, 0, "hook", p);
     m->share_key = persona_settings_key(settings, 0, "attached", p);
     for (i = 0; i < 2; i++) {

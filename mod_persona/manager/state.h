@@ -189,6 +189,7 @@ struct persona_manager_t {
     apr_pool_t *pool;        /**< memory of the tables: allocate under the lock only */
     const char *id;          /**< survives restarts: names this manager in fences */
     const char *retire_name; /**< "retire:<id>" */
+    const char *maker;       /**< this process, see maker.h */
     const char *hook_key, *home_keys[2], *share_key;
     persona_store_t *store;
     persona_index_t *index;

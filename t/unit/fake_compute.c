@@ -152,6 +152,7 @@ static persona_instance_t *view(persona_compute_t *c, const fake_instance_t *f, 
     i->user = *f->user ? apr_pstrdup(p, f->user) : NULL;
     i->app = *f->app ? apr_pstrdup(p, f->app) : NULL;
     i->reason = *f->reason ? apr_pstrdup(p, f->reason) : NULL;
+    i->maker = *f->maker ? apr_pstrdup(p, f->maker) : NULL;
     i->created = f->created;
     i->ready_at = f->ready_at;
     i->assigned_at = f->assigned_at;
@@ -225,6 +226,7 @@ static apr_status_t fake_create(persona_compute_t *c, const persona_t *persona, 
             COPY(f->persona_id, persona->id);
             COPY(f->fingerprint, persona->fingerprint);
             COPY(f->reason, how->reason);
+            COPY(f->maker, how->maker);
             f->state = PERSONA_INSTANCE_CREATING;
             f->created = now();
             f->port = fake.port;

@@ -18,7 +18,7 @@ typedef enum {
 } fake_op_e;
 
 typedef struct fake_instance_t {
-    char uuid[40], persona_id[64], fingerprint[72], session[72], user[260], app[64], reason[260];
+    char uuid[40], persona_id[64], fingerprint[72], session[72], user[260], app[64], reason[260], maker[96];
     persona_instance_e state;
     int running, exists;
     int port;                /**< 0: no address yet */

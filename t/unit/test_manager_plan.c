@@ -6,6 +6,7 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 
+#include "manager/maker.h"
 #include "manager/status.h"
 #include "manager_site.h"
 
@@ -328,6 +329,49 @@ static void a_dead_index_stops_nothing(void **state)
     assert_true(site.index_calls - calls <= 60);
 }
 
+static void makers_are_told_apart(void **state)
+{
+    const char *me = persona_maker_name("id", unit_pool);
+
+    (void)state;
+    assert_false(persona_maker_gone(me, "id"));
+    assert_true(persona_maker_gone(apr_pstrcat(unit_pool, me, "9", NULL), "id"));
+    assert_true(persona_maker_gone("id.999999999.1", "id"));
+    assert_false(persona_maker_gone("other.999999999.1", "id"));
+    assert_false(persona_maker_gone("identity.999999999.1", "id"));
+    assert_false(persona_maker_gone("id", "id"));
+    assert_false(persona_maker_gone(NULL, "id"));
+}
+
+/** Two boots whose managers are gone; one was another gateway's, of which nothing is known here. */
+static void what_a_dead_manager_was_making_is_made_anew(void **state)
+{
+    persona_manager_t *m;
+    char dead[40], other[40];
+
+    (void)state;
+    site_persona("one", 2, 4, "image");
+    m = site_manager(0);
+    site_round(m);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_CREATING), 2);
+    for (int i = 0; i < 2; i++) {
+        fake_nth(i)->running = 0;
+        fake_nth(i)->port = 0;
+        apr_snprintf(fake_nth(i)->maker, sizeof(fake_nth(i)->maker), "%s.999999999.1", i ? "another" : m->id);
+    }
+    apr_cpystrn(dead, fake_nth(0)->uuid, sizeof(dead));
+    apr_cpystrn(other, fake_nth(1)->uuid, sizeof(other));
+    /* Nothing is there yet that could be marked, and the provider says "creating" until it is destroyed. */
+    fake.fail[FAKE_MARK] = APR_ENOENT;
+    m = site_manager(0);
+    site_pass(m, 5);
+    assert_null(fake_find(dead));
+    assert_non_null(fake_find(other));
+    assert_int_equal(fake_count(PERSONA_INSTANCE_CREATING), 2);
+    assert_string_equal(stock_text(m, "state"), "ok");
+    assert_string_equal(stock_text(m, "problem"), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +389,8 @@ int main(void)
         SITE_TEST(a_passed_slot_is_published_again),
         SITE_TEST(a_flushed_index_is_filled_again),
         SITE_TEST(a_dead_index_stops_nothing),
+        SITE_TEST(makers_are_told_apart),
+        SITE_TEST(what_a_dead_manager_was_making_is_made_anew),
     };
 
     return apr_initialize() == APR_SUCCESS ? cmocka_run_group_tests(tests, NULL, NULL) : 1;

@@ -28,4 +28,8 @@ EXTRA_DIST += \
 	t/manager/manager_site.py \
 	t/manager/test_manager.py \
 	t/personas \
-	t/relay/test_relay.py
+	t/relay/test_relay.py \
+	t/root/image \
+	t/root/intruder \
+	t/root/screen.c \
+	t/root/test_root.py

@@ -100,6 +100,8 @@ refuses('a compute line without an address', config(PersonaCompute => 'fake libv
 refuses('an option that is not name=value', config(PersonaCompute => 'fake libvirt test:///default images'),
         qr/"images"/, qr/name=value/);
 refuses('an unknown option', config(PersonaCompute => 'fake libvirt test:///default imags=/x'), qr/imags/);
+refuses('boots that are no number', config(PersonaCompute => 'fake libvirt test:///default boots=many'), qr/boots=many/,
+        qr/1 to 64/);
 refuses('a compute named twice', config(more => 'PersonaCompute fake libvirt qemu:///system'), qr/used twice/);
 refuses('a bad name of a compute', config(PersonaCompute => 'FAKE libvirt test:///default'), qr/"FAKE"/);
 refuses('no key', config(PersonaSecretFile => undef), qr/PersonaSecretFile is not set/, qr/openssl rand/);

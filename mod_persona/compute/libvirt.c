@@ -18,6 +18,7 @@
  * | allow=   | (none)                       | ADDR:PORT[;...], what isolated instances may reach (home server) |
  * | filter=  | on                           | off: no network filter (hosts without iptables) |
  * | accel=   | auto                         | kvm or tcg: how VMs run; auto is KVM where it works, else TCG |
+ * | boots=   | 4                            | how many instances boot at a time (the manager's doing) |
  *
  * THE LIFE OF AN INSTANCE. Its domain is transient: it vanishes when it ends, and with it nothing that matters.
  *   create:  intent -> address, devices, disk -> domain -> the intent is "made"
@@ -42,7 +43,8 @@
 #define IMAGES_DEFAULT "/var/lib/persona/images"
 #define POOL_DEFAULT "persona"
 
-static const char *const option_names[] = {"images", "pool", "listen", "idmap", "allow", "filter", "accel", NULL};
+static const char *const option_names[] = {"images", "pool", "listen", "idmap", "allow", "filter", "accel", "boots",
+                                            NULL};
 static const char *const accel_names[] = {"auto", "kvm", "tcg", NULL};
 
 /* ---- options ---- */
@@ -159,6 +161,10 @@ static const char *parse_option(libvirt_options_t *options, const char *name, co
     }
     if (!strcmp(name, "accel")) {
         return parse_accel(options, value, p);
+    }
+    if (!strcmp(name, "boots")) {
+        return strspn(value, "0123456789") == strlen(value) && atoi(value) >= 1 && atoi(value) <= 64
+                   ? NULL : apr_psprintf(p, "boots=%s: must be a number from 1 to 64", value);
     }
     const char *near = persona_text_nearest(name, option_names);
     return near ? apr_psprintf(p, "unknown option %s; did you mean %s=?", persona_text_quote(name, p), near)

@@ -236,7 +236,7 @@ apr_status_t persona_settings_from_json(persona_settings_t **settings, const jso
 {
     persona_settings_t *s = apr_pcalloc(p, sizeof(*s));
 
-    s->forecast = "on";
+    s->forecast = "shadow";
     s->wait_cost = s->hit_rate = -1;
     s->log_level = PERSONA_LOG_INFO;
     s->listen_fd = s->lifeline_fd = s->control_fd = -1;

@@ -89,7 +89,7 @@ static void what_is_absent_has_a_default(void **state)
     assert_int_equal(persona_settings_from_json(&s, json, &error, unit_pool), APR_SUCCESS);
     json_decref(json);
     assert_null(error);
-    assert_string_equal(s->forecast, "on");
+    assert_string_equal(s->forecast, "shadow");
     assert_true(s->wait_cost < 0 && s->hit_rate < 0);
     assert_int_equal(s->listen_fd, -1);
     assert_int_equal(s->lifeline_fd, -1);

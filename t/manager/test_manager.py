@@ -132,7 +132,6 @@ for n, instance in enumerate(one.instances("ready")[:5]):
     held[n] = answer["record"]["instance"] if answer["status"] == "ok" else None
 tap.ok(all(held.values()) and len(set(held.values())) == 5, "five sessions get five instances",
        "assign p50 %.1f ms, max %.1f ms" % (statistics.median(times), max(times)))
-tap.ok(statistics.median(times) < 25, "an assign is three calls of libvirt, not more")
 victim = one.instances("assigned")[0]
 tap.ok(one.assign(victim, session(99))["status"] == "no", "an assigned instance is nobody else's")
 took = until(60, lambda: len(one.instances("ready")) == READY)

@@ -6,3 +6,6 @@ t_unit_test_pattern_SOURCES = t/unit/test_pattern.c
 t_unit_test_pattern_LDADD = libpersona_forecast.la $(UNIT_LIBS)
 t_unit_test_forecast_SOURCES = t/unit/test_forecast.c
 t_unit_test_forecast_LDADD = libpersona_forecast.la $(UNIT_LIBS) -lm
+EXTRA_PROGRAMS += t/bench/forecast_tick
+t_bench_forecast_tick_SOURCES = t/bench/forecast_tick.c
+t_bench_forecast_tick_LDADD = libpersona_forecast.la $(UNIT_LIBS) -lm

@@ -87,6 +87,15 @@ void persona_model_site_begin(persona_model_site_t *site)
     }
 }
 
+static void refresh_all(persona_model_t *m, const persona_tail_t *shared)
+{
+    int r;
+
+    for (r = 0; r < PERSONA_TAIL_REGIMES; r++) {
+        persona_tail_refresh(&m->view, r, &m->tail, shared);
+    }
+}
+
 static apr_int64_t local_day(const persona_model_t *m, double at)
 {
     return (apr_int64_t)floor((at + m->offset) / 86400.0);
@@ -115,7 +124,7 @@ void persona_model_begin(persona_model_t *m, const float shape[7][24], double of
     day = local_day(m, at);
     persona_profile_begin(&m->profile, day, weekday_of(day), shape);
     persona_glm_begin(&m->glm, F_COUNT, start_weight);
-    persona_tail_refresh(&m->view, &m->tail, &m->tail);
+    refresh_all(m, &m->tail);
     m->sample_steps = -1;
 }
 
@@ -124,7 +133,23 @@ void persona_model_restored(persona_model_t *m, const persona_model_site_t *site
     m->glm.size = F_COUNT;
     m->sample_steps = -1;
     m->ring_at = 0;
-    persona_tail_refresh(&m->view, &m->tail, &site->tail);
+    m->rate_known = 0;
+    refresh_all(m, &site->tail);
+}
+
+/* log(1 + x) of what has faded to almost nothing, or has not. */
+static float log_more(float x)
+{
+    return x < 1e-4f ? x : logf(1 + x);
+}
+
+/* Fades, and ends at nothing: numbers next to it are slow to compute with. */
+static void fade(float *value, float factor)
+{
+    *value *= factor;
+    if (*value < 1e-12f) {
+        *value = 0;
+    }
 }
 
 static void features(const persona_model_t *m, const persona_model_site_t *site, double at, float *x)
@@ -145,11 +170,11 @@ static void features(const persona_model_t *m, const persona_model_site_t *site,
         x[F_SINCE + k] = expf(-since / since_time[k]);
     }
     for (k = 0; k < PERSONA_MODEL_RECENCY; k++) {
-        x[F_RECENCY + k] = log1pf(m->recency[k]);
+        x[F_RECENCY + k] = log_more(m->recency[k]);
     }
-    x[F_ACTIVE] = m->ends_known ? log1pf((float)m->active) : 0;
+    x[F_ACTIVE] = m->ends_known ? log_more((float)m->active) : 0;
     for (k = 0; k < PERSONA_MODEL_ENDS; k++) {
-        x[F_ENDS + k] = log1pf(m->ends[k]);
+        x[F_ENDS + k] = log_more(m->ends[k]);
     }
     for (k = 0; k < SITE_LEVELS; k++) {
         float others = site->seen[k] - m->seen[site_own[k]];
@@ -187,6 +212,10 @@ void persona_model_demand(const persona_model_t *m, const persona_model_site_t *
 {
     float x[PERSONA_GLM_MAX];
 
+    if (m->rate_known) {
+        demand_of(m, m->rate, demand);
+        return;
+    }
     features(m, site, m->now, x);
     demand_of(m, rate_of(m, x), demand);
 }
@@ -240,7 +269,9 @@ static void remember(persona_model_t *m, persona_model_site_t *site, const float
     persona_tail_t *const tails[2] = {&m->tail, &site->tail};
     persona_demand_t demand;
 
-    demand_of(m, rate_of(m, x), &demand);
+    m->rate = rate_of(m, x);
+    m->rate_known = 1;
+    demand_of(m, m->rate, &demand);
     moment->target = m->target;
     moment->mean = (float)demand.mean;
     moment->spread = (float)demand.spread;
@@ -302,14 +333,14 @@ static void step(persona_model_t *m, persona_model_site_t *site)
     m->now = m->step * STEP;
     step_site(site, m->step);
     for (k = 0; k < LEVELS; k++) {
-        m->seen[k] *= site->fade_level[k];
+        fade(&m->seen[k], site->fade_level[k]);
         m->expected[k] = m->expected[k] * site->fade_level[k] + base;
     }
     for (k = 0; k < PERSONA_MODEL_RECENCY; k++) {
-        m->recency[k] *= site->fade_recency[k];
+        fade(&m->recency[k], site->fade_recency[k]);
     }
     for (k = 0; k < PERSONA_MODEL_ENDS; k++) {
-        m->ends[k] *= site->fade_ends[k];
+        fade(&m->ends[k], site->fade_ends[k]);
     }
     for (k = 0; k < SITE_LEVELS; k++) {
         site->expected[k] += base;
@@ -319,7 +350,9 @@ static void step(persona_model_t *m, persona_model_site_t *site)
         roll_day(m, day);
     }
     if (m->step % STEPS_A_QUARTER == 0) {
-        persona_tail_refresh(&m->view, &m->tail, &site->tail);
+        persona_tail_refresh(&m->view, m->ring[(m->ring_at - 1) % PERSONA_MODEL_RING].regime, &m->tail, &site->tail);
+        persona_tail_refresh(&m->view, (int)(m->step / STEPS_A_QUARTER % PERSONA_TAIL_REGIMES), &m->tail,
+                             &site->tail);
     }
     if (m->total < YOUNG_ARRIVALS && m->total >= ARRIVALS_TO_LEARN && m->total >= YOUNG_GROWTH * m->grown) {
         grow_up(m);
@@ -357,6 +390,7 @@ static void skip(persona_model_t *m, persona_model_site_t *site, apr_int64_t to)
     step_site(site, to);
     m->sample_steps = -1;
     m->ring_at = 0;
+    m->rate_known = 0;
 }
 
 void persona_model_advance(persona_model_t *m, persona_model_site_t *site, double at)
@@ -371,6 +405,7 @@ void persona_model_advance(persona_model_t *m, persona_model_site_t *site, doubl
     }
     if (at > m->now) {
         m->now = at;
+        m->rate_known = 0;
     }
 }
 
@@ -446,6 +481,7 @@ void persona_model_arrival(persona_model_t *m, persona_model_site_t *site, apr_u
             m->recency[k] += ago < 0 ? 1 : 1 - expf(-(float)ago / 60 / recency_time[k]);
         }
     }
+    m->rate_known = 0;
     m->last_arrival = m->now;
     m->active++;
     m->arrivals++;
@@ -458,6 +494,7 @@ void persona_model_end(persona_model_t *m, persona_model_site_t *site, double at
     int k;
 
     persona_model_advance(m, site, at);
+    m->rate_known = 0;
     m->ends_known = 1;
     m->active -= m->active > 0;
     for (k = 0; k < PERSONA_MODEL_ENDS; k++) {

@@ -59,6 +59,8 @@ typedef struct persona_model_t {
     persona_moment_t ring[PERSONA_MODEL_RING];
     apr_uint32_t ring_at, arrivals;
     apr_int32_t target;                 /**< now in force */
+    apr_int32_t rate_known;             /**< nothing has happened since `rate` was computed at the last step */
+    double rate;                        /**< arrivals a minute */
 } persona_model_t;
 
 typedef struct persona_model_site_t {

@@ -33,7 +33,7 @@ static const float edges[PERSONA_TAIL_SIZES - 1] = {.03f, .2f, 1, 4, 16};
 /* The octave of a ratio, and how far it is to the next one. */
 static int octave_of(double ratio, double *part)
 {
-    double x = TOP - log2(ratio > 1e-12 ? ratio : 1e-12);
+    double x = TOP - log2f((float)(ratio > 1e-12 ? ratio : 1e-12));
     int k;
 
     x = x < 0 ? 0 : x > OCTAVES - 1.001 ? OCTAVES - 1.001 : x;
@@ -50,7 +50,7 @@ void persona_walk_begin(persona_walk_t *walk, const persona_demand_t *demand)
     if (demand->spread > 0) {
         double r = 1 / demand->spread;
 
-        walk->p = exp(-r * log1p(m * demand->spread));
+        walk->p = exp(-r * log(1 + m * demand->spread));
         walk->ratio = m / (r + m);
         walk->shift = r;
     }
@@ -110,7 +110,7 @@ void persona_tail_window(persona_tail_t *tail, int regime, double count, double 
         if (spreads[k] > 0) {
             double r = 1 / spreads[k];
 
-            l = -r * log1p(spreads[k] * mean);
+            l = -r * log(1 + spreads[k] * mean);
             if (count > 0) {
                 l += count * (log_mean - log(mean + r)) + lgamma(count + r) - lgamma(r);
             }
@@ -188,13 +188,17 @@ static double corrected(double before, double pseudo, const float *seen, const f
     return (with_neighbours(seen, k) + pseudo * before) / (with_neighbours(predicted, k) + pseudo);
 }
 
+/* Little is known at first: spreads near .15 are likelier, by half of how far log(spread + .05) is from log(.2). */
+static const float doubt[SPREADS] = {.693f, .602f, .525f, .347f, .144f, .112f, .347f,
+                                     .589f, .829f, 1.055f, 1.273f, 1.503f, 1.780f, 2.049f};
+
 static float best_spread(const float *own, const float *site)
 {
     double best = 0;
     int at = 0, k;
 
     for (k = 0; k < SPREADS; k++) {
-        double l = own[k] + SITE_SHARE * site[k] - .5 * fabs(log(spreads[k] + .05) - log(.2));
+        double l = own[k] + SITE_SHARE * site[k] - doubt[k];
 
         if (k == 0 || l > best) {
             best = l;
@@ -204,7 +208,7 @@ static float best_spread(const float *own, const float *site)
     return spreads[at];
 }
 
-void persona_tail_refresh(persona_tail_view_t *view, const persona_tail_t *own, const persona_tail_t *site)
+void persona_tail_refresh(persona_tail_view_t *view, int regime, const persona_tail_t *own, const persona_tail_t *site)
 {
     float seen[OCTAVES] = {0}, predicted[OCTAVES] = {0};
     int r, k;
@@ -215,13 +219,11 @@ void persona_tail_refresh(persona_tail_view_t *view, const persona_tail_t *own, 
             predicted[k] += site->predicted[r][k];
         }
     }
-    for (r = 0; r < REGIMES; r++) {
-        for (k = 0; k < OCTAVES; k++) {
-            double c = corrected(1, PSEUDO_ALL, seen, predicted, k);
+    for (k = 0; k < OCTAVES; k++) {
+        double c = corrected(1, PSEUDO_ALL, seen, predicted, k);
 
-            c = corrected(c, PSEUDO_SITE, site->seen[r], site->predicted[r], k);
-            view->worth[r][k] = (float)corrected(c, PSEUDO_OWN, own->seen[r], own->predicted[r], k);
-        }
-        view->spread[r] = best_spread(own->likelihood[r], site->likelihood[r]);
+        c = corrected(c, PSEUDO_SITE, site->seen[regime], site->predicted[regime], k);
+        view->worth[regime][k] = (float)corrected(c, PSEUDO_OWN, own->seen[regime], own->predicted[regime], k);
     }
+    view->spread[regime] = best_spread(own->likelihood[regime], site->likelihood[regime]);
 }

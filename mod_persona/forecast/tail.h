@@ -32,7 +32,7 @@ typedef struct persona_tail_t {
     float seen[PERSONA_TAIL_REGIMES][PERSONA_TAIL_OCTAVES];
 } persona_tail_t;
 
-/** What follows from it for one persona; refreshed now and then. */
+/** What follows from it for one persona; refreshed now and then, a regime at a time. */
 typedef struct persona_tail_view_t {
     float spread[PERSONA_TAIL_REGIMES];
     float worth[PERSONA_TAIL_REGIMES][PERSONA_TAIL_OCTAVES];
@@ -62,6 +62,7 @@ void persona_tail_predict(persona_tail_t *const tails[2], const persona_demand_t
  * price at which it would just have been served. */
 double persona_tail_arrival(persona_tail_t *const tails[2], const persona_demand_t *demand, int rank);
 void persona_tail_forget(persona_tail_t *tail, double days);
-void persona_tail_refresh(persona_tail_view_t *view, const persona_tail_t *own, const persona_tail_t *site);
+void persona_tail_refresh(persona_tail_view_t *view, int regime, const persona_tail_t *own,
+                          const persona_tail_t *site);
 
 #endif

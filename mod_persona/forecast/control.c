@@ -11,15 +11,22 @@
 #define BINS_AN_OCTAVE 4.0
 /* Bin 0 is for prices of 2^TOP and more. */
 #define TOP 3.0
-/* Before anything is known: so many arrivals, of which the share that waits at kappa is (kappa / scale)^power. */
-#define PRIOR_ARRIVALS 60.0
+/* Beside what is known, for ever: so many arrivals, of which the share that waits at kappa is (kappa / scale)^power. */
+#define PRIOR_ARRIVALS 100.0
 #define PRIOR_POWER 1.2
 #define PRIOR_SCALE .15
-/* Half-lives in days: what arrivals told, and what outcomes have moved. */
-#define HALF_TOLD 14.0
+/* Half-lives in days: what arrivals told (less while all is young, and days more each day, for models that know little
+ * ask extreme prices), how many there are, and what outcomes have moved. */
+#define HALF_TOLD 28.0
+#define HALF_YOUNG 1.0
+#define HALF_GROWTH .25
+#define HALF_COUNT 10.0
 #define HALF_TRIM 28.0
-/* Octaves that one miss moves kappa by, and the most that all outcomes may. */
-#define TRIM_A_MISS .25
+/* Octaves that kappa moves by when misses are twice the promised ones for as long as they are counted; so many misses
+ * are expected at least. */
+#define TRIM_GAIN 3.0
+#define MISSES_LEAST 4.0
+/* The most that all outcomes may move it by. */
 #define TRIM_MOST 6.0
 
 static double price_of(double bin)
@@ -54,29 +61,42 @@ static double quantile(const persona_control_t *control, double miss)
     return price_of(0);
 }
 
-void persona_control_begin(persona_control_t *control, double hit_rate)
+/* The prior share of arrivals in bin `k` or beyond. */
+static double prior_share(int k)
 {
+    double share = k ? pow(price_of(k) / PRIOR_SCALE, PRIOR_POWER) : 1;
+
+    return share < 1 ? share : 1;
+}
+
+/* Keeps this part of what was told; the prior makes up for the rest. */
+static void keep_told(persona_control_t *control, double keep)
+{
+    double below = prior_share(0);
     int k;
 
-    memset(control, 0, sizeof(*control));
     for (k = 0; k < BINS; k++) {
-        double high = k ? pow(price_of(k) / PRIOR_SCALE, PRIOR_POWER) : 1;
-        double low = k + 1 < BINS ? pow(price_of(k + 1) / PRIOR_SCALE, PRIOR_POWER) : 0;
+        double next = k + 1 < BINS ? prior_share(k + 1) : 0;
 
-        control->told[k] = (float)(PRIOR_ARRIVALS * ((high < 1 ? high : 1) - (low < 1 ? low : 1)));
+        control->told[k] = (float)(keep * control->told[k] + (1 - keep) * PRIOR_ARRIVALS * (below - next));
+        below = next;
     }
+}
+
+void persona_control_begin(persona_control_t *control, double hit_rate)
+{
+    memset(control, 0, sizeof(*control));
+    keep_told(control, 0);
     control->kappa = quantile(control, 1 - hit_rate);
 }
 
 static void forget(persona_control_t *control, double at)
 {
     double days = (at - control->day) / 86400.0;
-    float keep = (float)exp2(-days / HALF_TOLD);
-    int k;
+    double half = HALF_YOUNG + HALF_GROWTH * (at - control->first) / 86400.0;
 
-    for (k = 0; k < BINS; k++) {
-        control->told[k] *= keep;
-    }
+    keep_told(control, exp2(-days / (half < HALF_TOLD ? half : HALF_TOLD)));
+    control->count *= exp2(-days / HALF_COUNT);
     control->trim *= exp2(-days / HALF_TRIM);
     control->day = at;
 }
@@ -84,7 +104,7 @@ static void forget(persona_control_t *control, double at)
 void persona_control_arrival(persona_control_t *control, double hit_rate, double price, int served, double at)
 {
     if (control->day <= 0) {
-        control->day = at;
+        control->first = control->day = at;
     }
     if (at - control->day >= 3600) {
         forget(control, at);
@@ -93,7 +113,9 @@ void persona_control_arrival(persona_control_t *control, double hit_rate, double
         return;
     }
     control->told[bin_of(price)] += 1;
-    control->trim += TRIM_A_MISS * (served ? 1 - hit_rate : -hit_rate);
+    control->count += 1;
+    control->trim += TRIM_GAIN / (MISSES_LEAST + (1 - hit_rate) * control->count)
+                     * (served ? 1 - hit_rate : -hit_rate);
     control->trim = control->trim > TRIM_MOST ? TRIM_MOST : control->trim < -TRIM_MOST ? -TRIM_MOST : control->trim;
     control->kappa = quantile(control, 1 - hit_rate) * exp2(control->trim);
 }

@@ -42,23 +42,44 @@ void persona_glm_learn(persona_glm_t *glm, const float *x, double count, double 
     }
 }
 
+/* information += recent * weight, the symmetric matrix being given by its lower triangle. */
+static void add_product(float *information, const float *recent, const float *weight, int n)
+{
+    const float *row = recent;
+    int i, j;
+
+    for (i = 0; i < n; i++) {
+        for (j = 0; j < i; j++) {
+            information[i] += row[j] * weight[j];
+            information[j] += row[j] * weight[i];
+        }
+        information[i] += row[i] * weight[i];
+        row += i + 1;
+    }
+}
+
+void persona_glm_share(persona_glm_t *all, const persona_glm_t *own)
+{
+    int n = all->size, i;
+
+    for (i = 0; i < n; i++) {
+        all->information[i] += own->gradient[i];
+    }
+    add_product(all->information, own->recent, own->weight, n);
+    for (i = 0; i < n * (n + 1) / 2; i++) {
+        all->past[i] += own->recent[i];
+    }
+}
+
 void persona_glm_absorb(persona_glm_t *glm, double keep)
 {
-    int n = glm->size, i, j;
-    const float *row = glm->recent;
+    int n = glm->size, i;
 
     for (i = 0; i < n; i++) {
         glm->information[i] = (float)keep * glm->information[i] + glm->gradient[i];
         glm->gradient[i] = 0;
     }
-    for (i = 0; i < n; i++) {
-        for (j = 0; j < i; j++) {
-            glm->information[i] += row[j] * glm->weight[j];
-            glm->information[j] += row[j] * glm->weight[i];
-        }
-        glm->information[i] += row[i] * glm->weight[i];
-        row += i + 1;
-    }
+    add_product(glm->information, glm->recent, glm->weight, n);
     for (i = 0; i < n * (n + 1) / 2; i++) {
         glm->past[i] = (float)keep * glm->past[i] + glm->recent[i];
         glm->recent[i] = 0;

@@ -29,6 +29,8 @@ double persona_glm_score(const persona_glm_t *glm, const float *x);
 void persona_glm_learn(persona_glm_t *glm, const float *x, double count, double mean, double trust);
 /** Take what was learned into the past, which is first multiplied by `keep`. */
 void persona_glm_absorb(persona_glm_t *glm, double keep);
+/** What `own` has learned since its last update is learned by `all`, too: several alike know more than one. */
+void persona_glm_share(persona_glm_t *all, const persona_glm_t *own);
 /** Newton step towards the past and `prior`; 0: the matrix was not positive definite and nothing was changed. */
 int persona_glm_step(persona_glm_t *glm, const float *prior, const float *ridge, double longest);
 

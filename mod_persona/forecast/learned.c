@@ -22,6 +22,8 @@
 #define LEAD_DEVIATIONS 1.0
 /* An unwanted instance is kept for this part of a lead time, in the hope of a claim. */
 #define PATIENCE .5
+/* No promise is kept with instances that stand idle for longer than this between two claims, in seconds. */
+#define LONGEST_IDLE (10 * 86400.0)
 #define HIT_RATE_START .99
 /* low, medium and high as expected load. */
 static const float usage_factor[] = {.25f, 1, 2.5f};
@@ -91,7 +93,12 @@ double persona_learned_kappa(const persona_learned_t *learned, const persona_lea
     if (cost > 0) {
         return entry->model.lead / 60.0 / cost;
     }
-    return cost < 0 ? learned->control.kappa : HUGE_VAL;
+    if (cost < 0) {
+        double least = entry->model.lead / LONGEST_IDLE;
+
+        return learned->control.kappa > least ? learned->control.kappa : least;
+    }
+    return HUGE_VAL;
 }
 
 int persona_learned_target(persona_learned_t *learned, persona_learned_entry_t *entry, int min, int max, double at,

@@ -42,7 +42,7 @@ enum {
     F_COUNT = F_SITE + SITE_LEVELS
 };
 
-/* Where every persona starts, and what the ridge pulls towards. */
+/* Where the site starts, and what its ridge pulls towards; each persona's pulls towards the site's weights. */
 static const float start_weight[F_COUNT] = {
     0,
     .7f, .22f, .14f,
@@ -54,7 +54,8 @@ static const float start_weight[F_COUNT] = {
     .2f, .2f, 0
 };
 
-#define RIDGE 8.0f
+#define RIDGE 12.0f
+#define RIDGE_SITE 24.0f
 #define RIDGE_ONE 2.0f
 /* Half-life of what the regression knows, in days; how often it is solved; the least arrivals to start with. */
 #define HALF_REGRESSION 28.0
@@ -73,6 +74,7 @@ void persona_model_site_begin(persona_model_site_t *site)
     int k;
 
     memset(site, 0, sizeof(*site));
+    persona_glm_begin(&site->glm, F_COUNT, start_weight);
     for (k = 0; k < LEVELS; k++) {
         site->fade_level[k] = exp2f(-(float)STEP_MINUTES / level_half[k]);
     }
@@ -227,20 +229,27 @@ static int window_steps(const persona_model_t *m)
     return n < 1 ? 1 : n;
 }
 
-static void update_weights(persona_model_t *m, double days)
+/* One update of weights that have been learning since step `origin`, towards `prior`. */
+static void update_weights(persona_glm_t *glm, const float *prior, float ridge, apr_int64_t age)
 {
-    double half = HALF_YOUNG + HALF_GROWTH * (double)(m->step - m->origin) / STEPS_A_DAY;
-    float ridge[F_COUNT];
+    double half = HALF_YOUNG + HALF_GROWTH * (double)age / STEPS_A_DAY;
+    float ridges[F_COUNT];
     int k;
 
     half = half < HALF_REGRESSION ? half : HALF_REGRESSION;
     for (k = 0; k < F_COUNT; k++) {
-        ridge[k] = RIDGE;
+        ridges[k] = ridge;
     }
-    ridge[F_ONE] = RIDGE_ONE;
-    persona_glm_absorb(&m->glm, exp2(-days / half));
+    ridges[F_ONE] = RIDGE_ONE;
+    persona_glm_absorb(glm, exp2(-1.0 / UPDATES_A_DAY / half));
+    persona_glm_step(glm, prior, ridges, LONGEST_STEP);
+}
+
+static void update_own(persona_model_t *m, persona_model_site_t *site)
+{
+    persona_glm_share(&site->glm, &m->glm);
     if (m->total >= ARRIVALS_TO_LEARN) {
-        persona_glm_step(&m->glm, start_weight, ridge, LONGEST_STEP);
+        update_weights(&m->glm, site->glm.weight, RIDGE, m->step - m->origin);
     }
 }
 
@@ -252,7 +261,7 @@ static void turn_window(persona_model_t *m, persona_model_site_t *site, const fl
         persona_tail_window(&m->tail, m->sample_regime, m->sample_count, m->sample_mean);
         persona_tail_window(&site->tail, m->sample_regime, m->sample_count, m->sample_mean);
         if (m->step / (STEPS_A_DAY / UPDATES_A_DAY) != (m->step - m->sample_steps) / (STEPS_A_DAY / UPDATES_A_DAY)) {
-            update_weights(m, 1.0 / UPDATES_A_DAY);
+            update_own(m, site);
         }
     }
     memcpy(m->sample, x, F_COUNT * sizeof(float));
@@ -315,8 +324,14 @@ static void step_site(persona_model_site_t *site, apr_int64_t step)
         site->seen[k] *= fade;
         site->expected[k] *= fade;
     }
-    if (step / STEPS_A_DAY != site->step / STEPS_A_DAY && site->step) {
+    if (!site->step) {
+        site->origin = step;
+    }
+    else if (step / STEPS_A_DAY != site->step / STEPS_A_DAY) {
         persona_tail_forget(&site->tail, 1);
+    }
+    if (site->step && step / (STEPS_A_DAY / UPDATES_A_DAY) != site->step / (STEPS_A_DAY / UPDATES_A_DAY)) {
+        update_weights(&site->glm, start_weight, RIDGE_SITE, step - site->origin);
     }
     site->step = step;
 }

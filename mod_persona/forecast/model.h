@@ -67,6 +67,8 @@ typedef struct persona_model_site_t {
     apr_int64_t step;
     float seen[PERSONA_MODEL_SITE_LEVELS], expected[PERSONA_MODEL_SITE_LEVELS];
     persona_tail_t tail;
+    persona_glm_t glm;                  /**< of all personas together: where each one's own is pulled to */
+    apr_int64_t origin;                 /**< first step; 0: none yet */
     float fade_level[PERSONA_MODEL_LEVELS], fade_site[PERSONA_MODEL_SITE_LEVELS];
     float fade_recency[PERSONA_MODEL_RECENCY], fade_ends[PERSONA_MODEL_ENDS];
 } persona_model_site_t;

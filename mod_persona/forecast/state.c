@@ -53,11 +53,11 @@ static const field_t glm_fields[] = {
 };
 static const field_t site_fields[] = {
     LONGS(persona_model_site_t, step), WORDS(persona_model_site_t, seen),
-    WORDS(persona_model_site_t, expected), WORDS(persona_model_site_t, tail), END
+    WORDS(persona_model_site_t, expected), WORDS(persona_model_site_t, tail), LONGS(persona_model_site_t, origin), END
 };
 static const field_t control_fields[] = {
     WORDS(persona_control_t, told), LONGS(persona_control_t, trim), LONGS(persona_control_t, day),
-    LONGS(persona_control_t, kappa), END
+    LONGS(persona_control_t, count), LONGS(persona_control_t, first), LONGS(persona_control_t, kappa), END
 };
 static const field_t learned_fields[] = {LONGS(persona_learned_t, hit_rate), END};
 
@@ -128,6 +128,13 @@ static apr_size_t entry_length(void)
     return length_of(entry_fields) + length_of(model_fields) + length_of(profile_fields) + length_of(glm_fields);
 }
 
+/* Length of all before the number of entries. */
+static apr_size_t fixed_length(void)
+{
+    return HEADER_LEN + length_of(learned_fields) + length_of(site_fields) + length_of(glm_fields)
+           + length_of(control_fields);
+}
+
 static char *write_fields(char *to, const field_t *f, const void *from)
 {
     apr_size_t k;
@@ -176,7 +183,7 @@ static const char *read_fields(const char *from, const field_t *f, void *to)
 
 void persona_state_save(const persona_learned_t *learned, char **data, apr_size_t *len, apr_pool_t *p)
 {
-    apr_size_t total = HEADER_LEN + length_of(site_fields) + length_of(control_fields) + length_of(learned_fields) + 4;
+    apr_size_t total = fixed_length() + 4;
     apr_hash_index_t *at;
     char *to;
 
@@ -187,6 +194,7 @@ void persona_state_save(const persona_learned_t *learned, char **data, apr_size_
     *len = total;
     to = write_fields(*data + HEADER_LEN, learned_fields, learned);
     to = write_fields(to, site_fields, &learned->site);
+    to = write_fields(to, glm_fields, &learned->site.glm);
     to = write_fields(to, control_fields, &learned->control);
     put(to, apr_hash_count(learned->entries), 4);
     to += 4;
@@ -232,7 +240,7 @@ static int entries_fit(const char *from, const char *end)
 
 apr_status_t persona_state_load(persona_learned_t *learned, const char *data, apr_size_t len)
 {
-    apr_size_t fixed = HEADER_LEN + length_of(site_fields) + length_of(control_fields) + length_of(learned_fields);
+    apr_size_t fixed = fixed_length();
     const char *from = data + HEADER_LEN;
     apr_uint64_t count;
 
@@ -246,6 +254,7 @@ apr_status_t persona_state_load(persona_learned_t *learned, const char *data, ap
     persona_model_site_begin(&learned->site);
     from = read_fields(from, learned_fields, learned);
     from = read_fields(from, site_fields, &learned->site);
+    from = read_fields(from, glm_fields, &learned->site.glm);
     from = read_fields(from, control_fields, &learned->control);
     count = get(from, 4);
     for (from += 4; count; count--) {

@@ -88,6 +88,91 @@ static void regression_finds_the_rate(void **state)
     assert_true(fabs(glm.weight[1] - log(3)) < .01);
 }
 
+/* Two that are alike, each seen for half as long, teach the shared weights as much as one that is seen throughout. */
+static void regression_learns_from_several(void **state)
+{
+    static const float zero[2] = {0, 0}, ridge[2] = {.1f, .1f};
+    persona_glm_t all, own[2], one;
+    int k, t;
+
+    (void)state;
+    persona_glm_begin(&all, 2, zero);
+    persona_glm_begin(&one, 2, zero);
+    for (k = 0; k < 2; k++) {
+        persona_glm_begin(&own[k], 2, zero);
+    }
+    for (t = 0; t < 400; t++) {
+        float x[2] = {1, t % 2 ? 1.0f : -1.0f};
+        double count = t % 2 ? 3 : 1;
+
+        persona_glm_learn(&own[t / 200], x, count, exp(persona_glm_score(&own[t / 200], x)), 1);
+        persona_glm_learn(&one, x, count, exp(persona_glm_score(&one, x)), 1);
+    }
+    for (k = 0; k < 2; k++) {
+        persona_glm_share(&all, &own[k]);
+    }
+    persona_glm_absorb(&all, 1);
+    persona_glm_absorb(&one, 1);
+    assert_int_equal(persona_glm_step(&all, zero, ridge, 10), 1);
+    assert_int_equal(persona_glm_step(&one, zero, ridge, 10), 1);
+    for (k = 0; k < 2; k++) {
+        assert_true(fabs(all.weight[k] - one.weight[k]) < 1e-3 && fabs(all.weight[k]) > .1);
+    }
+    /* what was shared is still the own model's to learn */
+    persona_glm_absorb(&own[0], 1);
+    assert_int_equal(persona_glm_step(&own[0], all.weight, ridge, 10), 1);
+    assert_true(fabs(own[0].weight[1] - all.weight[1]) < .1);
+}
+
+/* A bad hour of a busy site moves the price little; one that is bad for weeks gets what it was promised. */
+static void price_moves_by_what_is_expected(void **state)
+{
+    persona_control_t busy, quiet;
+    double before[2], at = 1e9;
+    int k;
+
+    (void)state;
+    persona_control_begin(&busy, .99);
+    persona_control_begin(&quiet, .99);
+    for (k = 0; k < 40000; k++, at += 20) {
+        persona_control_arrival(&busy, .99, .5 * uniform(), k % 100 != 0, at);
+        if (k % 100 == 0) {
+            persona_control_arrival(&quiet, .99, .5 * uniform(), 1, at);
+        }
+    }
+    assert_true(fabs(busy.trim) < .5);    /* one in a hundred missed: as promised */
+    assert_true(busy.kappa > .003 && busy.kappa < .03);
+    before[0] = busy.trim;
+    before[1] = quiet.trim;
+    for (k = 0; k < 10; k++) {
+        persona_control_arrival(&busy, .99, .5 * uniform(), 0, at);
+        persona_control_arrival(&quiet, .99, .5 * uniform(), 0, at);
+        persona_control_arrival(&quiet, .99, -1, 0, at);    /* of unknown price: tells nothing */
+    }
+    before[0] -= busy.trim;
+    before[1] -= quiet.trim;
+    assert_true(before[0] > 0 && before[0] < .3 && before[1] > 5 * before[0]);
+    for (k = 0; k < 4000; k++, at += 200) {
+        persona_control_arrival(&busy, .99, .5 * uniform(), k % 20 != 0, at);
+    }
+    assert_true(busy.trim < -1);
+}
+
+/* No promise is worth an instance that nobody wants for weeks. */
+static void a_promise_has_its_limits(void **state)
+{
+    persona_learned_t *learned = persona_learned_create(pool);
+    persona_learned_entry_t *entry = persona_learned_entry(learned, "p", 1e9);
+
+    (void)state;
+    learned->control.kappa = 1e-9;
+    assert_true(fabs(persona_learned_kappa(learned, entry) - entry->model.lead / 864000) < 1e-12);
+    learned->control.kappa = .25;
+    assert_true(persona_learned_kappa(learned, entry) == .25);
+    learned->kappa = 1e-9;    /* a price that was set is obeyed */
+    assert_true(persona_learned_kappa(learned, entry) == 1e-9);
+}
+
 static void regression_refuses_nonsense(void **state)
 {
     static const float start[1] = {1}, ridge[1] = {-5};
@@ -312,6 +397,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(regression_refuses_nonsense),
         cmocka_unit_test(regression_finds_the_rate),
+        cmocka_unit_test(regression_learns_from_several),
+        cmocka_unit_test(price_moves_by_what_is_expected),
+        cmocka_unit_test(a_promise_has_its_limits),
         cmocka_unit_test(sizing_is_the_marginal_rule),
         cmocka_unit_test(a_target_that_falls_is_followed_with_patience),
         cmocka_unit_test(profile_learns_the_hour_and_the_day),

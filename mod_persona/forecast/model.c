@@ -26,6 +26,11 @@ static const float recency_time[PERSONA_MODEL_RECENCY] = {10, 45, 240, 1440};
 static const float since_time[3] = {3, 15, 120};
 /* Pseudo events in the ratio of seen to expected. */
 #define LEVEL_PSEUDO .7f
+/* Beyond so many times the expected (its log) a level counts otherwise: a crowd goes on, or has come and gone. These
+ * are hinges as in multivariate adaptive regression splines (Friedman, 1991). */
+#define HOTS 2
+#define HOT_FROM 1.0f
+static const int hot_level[HOTS] = {1, 4};
 /* The levels that tell a burst: minutes against the hour. */
 #define LEVEL_MINUTES 1
 #define LEVEL_HOUR 4
@@ -39,19 +44,21 @@ enum {
     F_ACTIVE = F_RECENCY + PERSONA_MODEL_RECENCY,
     F_ENDS,
     F_SITE = F_ENDS + PERSONA_MODEL_ENDS,
-    F_COUNT = F_SITE + SITE_LEVELS
+    F_HOT = F_SITE + SITE_LEVELS,
+    F_COUNT = F_HOT + HOTS
 };
 
 /* Where the site starts, and what its ridge pulls towards; each persona's pulls towards the site's weights. */
 static const float start_weight[F_COUNT] = {
     0,
-    .7f, .22f, .14f,
+    .35f, .16f, .1f, .3f, .15f,
     .02f, .4f, .33f, .15f, .6f, .8f, 1.05f, .83f,
     .15f, -.3f, .7f,
     -.4f, -.07f, .28f, .05f,
     -.28f,
     0, .1f, .1f,
-    .2f, .2f, 0
+    .2f, .2f, 0,
+    0, 0
 };
 
 #define RIDGE 12.0f
@@ -167,6 +174,11 @@ static void features(const persona_model_t *m, const persona_model_site_t *site,
     }
     for (k = 0; k < LEVELS; k++) {
         x[F_LEVEL + k] = ratio[k] - ratio[k + 1];
+    }
+    for (k = 0; k < HOTS; k++) {
+        float over = ratio[hot_level[k]] - HOT_FROM;
+
+        x[F_HOT + k] = over > 0 ? over : 0;
     }
     for (k = 0; k < 3; k++) {
         x[F_SINCE + k] = expf(-since / since_time[k]);

@@ -5,8 +5,11 @@
  *
  * Counts and exposure are kept per quarter hour of local time and forgotten exponentially. A rate is Gamma-Poisson:
  * each level is shrunk towards the next coarser one by a few pseudo events (week -> kind of day -> overall rate
- * shaped by the administrator's low, medium, high). Rates of a day are computed once, when the day begins, from
- * what was seen before it. Exposure is counted, so hours in which nobody watched are not hours without arrivals.
+ * shaped by the administrator's low, medium, high), which is empirical Bayes (Efron and Morris, 1975): the more was
+ * seen the less is borrowed. Week (slow, fast) and kind of day are smoothed over an hour or so; the last two experts
+ * are kind of day and week all but unsmoothed, shrunk towards the smooth ones. Rates of a day are computed once,
+ * when the day begins, from what was seen before it. Exposure is counted, so hours in which nobody watched are not
+ * hours without arrivals.
  */
 #ifndef PERSONA_FORECAST_PROFILE_H
 #define PERSONA_FORECAST_PROFILE_H
@@ -14,7 +17,7 @@
 #include <apr.h>
 
 #define PERSONA_PROFILE_BINS 96
-#define PERSONA_PROFILE_EXPERTS 3
+#define PERSONA_PROFILE_EXPERTS 5
 
 typedef struct persona_profile_t {
     float week_count[2][7 * PERSONA_PROFILE_BINS];  /**< slow and fast forgetting */

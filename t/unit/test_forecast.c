@@ -206,6 +206,28 @@ static void profile_learns_the_hour_and_the_day(void **state)
     assert_true(exp(rate[0]) < .02);
 }
 
+/* Thirty people at 13:00 sharp on each day, few else: the sharp experts know the quarter, the smooth ones the hour. */
+static void profile_learns_a_sharp_hour(void **state)
+{
+    persona_profile_t profile;
+    float peak[PERSONA_PROFILE_EXPERTS], before[PERSONA_PROFILE_EXPERTS];
+    int day, bin;
+
+    (void)state;
+    persona_profile_begin(&profile, 20000, 1, NULL);
+    for (day = 0; day < 28; day++) {
+        for (bin = 0; bin < PERSONA_PROFILE_BINS; bin++) {
+            persona_profile_add(&profile, bin * 900 + 450, bin == 52 ? 30 : .1, 15);
+        }
+        persona_profile_roll(&profile, 20001 + day, (2 + day) % 7);
+    }
+    persona_profile_rates(&profile, 52 * 900 + 450, peak);
+    persona_profile_rates(&profile, 50 * 900 + 450, before);
+    assert_true(exp(peak[3]) > .75 && exp(peak[3]) < 1.05);    /* half of 30 in 15 minutes, shrunk a little */
+    assert_true(exp(peak[3]) > 2 * exp(peak[2]) && exp(peak[4]) > 2 * exp(peak[0]));
+    assert_true(exp(before[3]) < .5 * exp(before[2]) && exp(before[4]) < .9 * exp(before[0]));
+}
+
 static void unwatched_hours_are_not_quiet_hours(void **state)
 {
     static persona_model_site_t site;
@@ -403,6 +425,7 @@ int main(void)
         cmocka_unit_test(sizing_is_the_marginal_rule),
         cmocka_unit_test(a_target_that_falls_is_followed_with_patience),
         cmocka_unit_test(profile_learns_the_hour_and_the_day),
+        cmocka_unit_test(profile_learns_a_sharp_hour),
         cmocka_unit_test(unwatched_hours_are_not_quiet_hours),
         cmocka_unit_test(shadow_pool_by_hand),
         cmocka_unit_test(targets_know_nothing_of_the_future),

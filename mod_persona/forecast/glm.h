@@ -5,7 +5,9 @@
  *
  * The rate is exp(w . x). The log-likelihood of what was seen since the last update is replaced by its quadratic
  * at the weights it was seen with, so the past is a matrix and a vector, both forgotten exponentially; an update
- * is one Newton step: w = (past + ridge)^-1 (information + ridge * prior).
+ * is one Newton step: w = (past + ridge)^-1 (information + ridge * prior). That is iteratively reweighted least
+ * squares (McCullagh and Nelder, "Generalized Linear Models", 1989), a step at a time, with the exponential forgetting
+ * of dynamic generalized linear models (West, Harrison and Migon, 1985).
  */
 #ifndef PERSONA_FORECAST_GLM_H
 #define PERSONA_FORECAST_GLM_H

@@ -5,7 +5,8 @@
  *
  * kappa = idle price x lead time / price of one wait. One more instance at level S is worth its place while
  * (S+1) P(N = S+1) > kappa P(N <= S), N being the demand within the lead time: the hits it adds against the time
- * it stands idle. One kappa for all personas of a site gives the least idle time for a total hit rate.
+ * it stands idle. One kappa for all personas of a site gives the least idle time for a total hit rate: marginal
+ * analysis of a separable concave problem (Fox, "Discrete Optimization Via Marginal Analysis", 1966).
  *
  * A target that falls is followed with patience: claims lower it for nothing, throwing an instance away costs its
  * creation.

@@ -11,6 +11,7 @@ EXTRA_DIST += $(check_SCRIPTS) t/run t/stage t/lib .ci quickstart autogen.sh
 EXTRA_DIST += \
 	t/10_config.t \
 	t/20_match.t \
+	t/30_session.t \
 	t/TEST \
 	t/browser/package-lock.json \
 	t/browser/package.json \

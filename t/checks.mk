@@ -29,6 +29,8 @@ EXTRA_DIST += \
 	t/conf/modules.conf \
 	t/manager/manager_site.py \
 	t/manager/test_manager.py \
+	t/model/lease.pml \
+	t/model/run \
 	t/personas \
 	t/relay/test_relay.py \
 	t/root/image \

@@ -29,6 +29,7 @@ EXTRA_DIST += \
 	t/conf/modules.conf \
 	t/manager/manager_site.py \
 	t/manager/test_manager.py \
+	t/model/fence.pml \
 	t/model/lease.pml \
 	t/model/run \
 	t/personas \

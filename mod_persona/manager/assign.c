@@ -17,6 +17,7 @@
 #include <apr_strings.h>
 
 #include "assign.h"
+#include "monotonic.h"
 
 /** Guarded by the manager's lock; freed with its last reference. */
 typedef struct assign_t {
@@ -47,15 +48,11 @@ static void assign_release(assign_t *a)
 static assign_t *assign_make(persona_manager_t *m, persona_site_t *site, const persona_ask_t *ask)
 {
     assign_t *a = calloc(1, sizeof(*a));
-    pthread_condattr_t attr;
 
     if (!a) {
         abort();
     }
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&a->over, &attr);
-    pthread_condattr_destroy(&attr);
+    persona_monotonic_cond(&a->over);
     a->manager = m;
     a->site = site;
     a->references = 2; /* the asker's and the job's */
@@ -78,13 +75,7 @@ static void assign_wait(persona_manager_t *m, assign_t *a, apr_time_t deadline)
     if (a->done || left <= 0) {
         return;
     }
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)apr_time_sec(left);
-    until.tv_nsec += (long)apr_time_usec(left) * 1000;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
+    until = persona_monotonic_in(left);
     while (!a->done && pthread_cond_timedwait(&a->over, &m->lock, &until) == 0) {
     }
 }

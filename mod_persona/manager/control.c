@@ -4,9 +4,9 @@
  * @brief The operations of the control socket: drain, refresh, retire, reload, audit.
  */
 #include <string.h>
-#include <time.h>
 
 #include "audit.h"
+#include "monotonic.h"
 #include "ops.h"
 
 /** Between the two looks of an audit: longer than a claim or a step of a retirement takes. */
@@ -134,15 +134,13 @@ static json_t *op_retire(persona_manager_t *m, const json_t *request, apr_pool_t
 /** Answers when the folder was read. The tick does that within milliseconds; so long is waited for it. */
 static json_t *op_reload(persona_manager_t *m, const json_t *request, apr_pool_t *p)
 {
-    struct timespec until;
+    struct timespec until = persona_monotonic_in(apr_time_from_sec(5));
     persona_catalog_t *catalog;
     json_t *errors = json_array(), *answer;
     unsigned before;
     int i, rc = 0;
 
     (void)request;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += 5;
     persona_manager_lock(m);
     before = m->catalogs_read;
     m->reload = 1;

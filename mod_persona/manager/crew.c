@@ -8,9 +8,9 @@
  */
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "crew.h"
+#include "monotonic.h"
 #include "persona.h"
 
 typedef struct crew_job_t {
@@ -76,16 +76,12 @@ apr_status_t persona_thread_start(void *(*run)(void *), void *arg)
 apr_status_t persona_crew_create(persona_crew_t **crew, int threads, apr_pool_t *p)
 {
     persona_crew_t *c = apr_pcalloc(p, sizeof(*c));
-    pthread_condattr_t attr;
     int i;
 
     c->threads = threads;
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->work, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->rest, &attr);
-    pthread_condattr_destroy(&attr);
+    persona_monotonic_cond(&c->rest);
     *crew = c;
     for (i = 0; i < threads; i++) {
         apr_status_t status = persona_thread_start(crew_thread, c);
@@ -130,16 +126,9 @@ void persona_crew_push(persona_crew_t *crew, persona_job_fn *run, void *arg)
 
 int persona_crew_rest(persona_crew_t *crew, apr_interval_time_t limit)
 {
-    struct timespec until;
+    struct timespec until = persona_monotonic_in(limit);
     int running, rc = 0;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)apr_time_sec(limit);
-    until.tv_nsec += (long)apr_time_usec(limit) * 1000;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
     pthread_mutex_lock(&crew->lock);
     crew->resting = 1;
     while (crew->running && rc == 0) {

@@ -21,6 +21,7 @@
 #include "forecaster.h"
 #include "hook.h"
 #include "manager.h"
+#include "monotonic.h"
 #include "ops.h"
 #include "probe.h"
 #include "reconcile.h"
@@ -55,15 +56,6 @@ static int open_signals(void)
     sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-/** Monotonic, in microseconds. */
-static apr_time_t ticks(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (apr_time_t)t.tv_sec * APR_USEC_PER_SEC + t.tv_nsec / 1000;
 }
 
 /** What woke the loop. */
@@ -105,7 +97,7 @@ static void loop(persona_manager_t *m, int signals, apr_pool_t *p)
 
     apr_pool_create(&round, p);
     for (;;) {
-        apr_time_t now = ticks();
+        apr_time_t now = persona_monotonic_now();
         int full = now >= next_full;
         woke_e woke;
 
@@ -114,15 +106,15 @@ static void loop(persona_manager_t *m, int signals, apr_pool_t *p)
         }
         persona_manager_tick(m, full, round);
         apr_pool_clear(round);
-        last = ticks();
+        last = persona_monotonic_now();
         do {
-            now = ticks();
+            now = persona_monotonic_now();
             woke = wait_for_work(m, signals,
                                  (next_full < last + BEAT ? next_full : last + BEAT) - now);
             if (woke == WOKE_STOP) {
                 return;
             }
-        } while (woke == WOKE_TIME && ticks() < next_full && ticks() < last + BEAT);
+        } while (woke == WOKE_TIME && persona_monotonic_now() < next_full && persona_monotonic_now() < last + BEAT);
         if (woke == WOKE_RELOAD) {
             persona_manager_lock(m);
             m->reload = 1;
@@ -155,7 +147,8 @@ static apr_status_t start_threads(persona_manager_t *m, apr_pool_t *p)
  * thrown away by the next manager, and made anew while somebody waits for it. */
 static void finish(persona_manager_t *m)
 {
-    apr_time_t until = ticks() + m->settings->timeout;
+    apr_time_t until = persona_monotonic_now() + m->settings->timeout;
+    apr_interval_time_t pause;
     int i, left = 0;
 
     for (i = 0; i < m->site_count; i++) {
@@ -163,8 +156,10 @@ static void finish(persona_manager_t *m)
         persona_crew_rest(m->sites[i].work, 0);
     }
     for (i = 0; i < m->site_count; i++) {
-        left += persona_crew_rest(m->sites[i].claims, until > ticks() ? until - ticks() : 0);
-        left += persona_crew_rest(m->sites[i].work, until > ticks() ? until - ticks() : 0);
+        pause = until - persona_monotonic_now();
+        left += persona_crew_rest(m->sites[i].claims, pause > 0 ? pause : 0);
+        pause = until - persona_monotonic_now();
+        left += persona_crew_rest(m->sites[i].work, pause > 0 ? pause : 0);
     }
     if (left) {
         persona_log(PERSONA_LOG_WARNING, 0, "%d calls to computes did not end in time; the next manager finds out "

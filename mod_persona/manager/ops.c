@@ -12,6 +12,7 @@
 
 #include "assign.h"
 #include "forecaster.h"
+#include "monotonic.h"
 #include "ops.h"
 #include "persona/digest.h"
 #include "pool/session.h"
@@ -80,11 +81,9 @@ static json_t *record_answer(const persona_entry_t *entry)
 /** Wait, if this manager has just started, until every compute was tried once. */
 static void wait_for_start(persona_manager_t *m)
 {
-    struct timespec until;
+    struct timespec until = persona_monotonic_in(START_PATIENCE);
     int i, rc = 0;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)apr_time_sec(START_PATIENCE);
     persona_manager_lock(m);
     for (i = 0; i < m->site_count; i++) {
         while (!m->sites[i].observed && !m->sites[i].down_since && rc == 0) {
@@ -539,8 +538,7 @@ static json_t *op_wait(persona_manager_t *m, const persona_ipc_peer_t *peer, con
     if (!session) {
         return bad("wait needs \"session\"");
     }
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += 2;
+    until = persona_monotonic_in(apr_time_from_sec(2));
     persona_manager_lock(m);
     while ((e = persona_entry_of_session(m, session)) != NULL && e->home == 1 &&
            e->retire == PERSONA_RETIRE_NONE && rc == 0) {

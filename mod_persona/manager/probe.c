@@ -21,6 +21,7 @@
 #include <apr_strings.h>
 
 #include "crew.h"
+#include "monotonic.h"
 #include "probe.h"
 
 #define ATTEMPT_TIMEOUT apr_time_from_sec(2)
@@ -48,15 +49,6 @@ struct persona_prober_t {
     int wake;
 };
 
-/** Monotonic, in microseconds. */
-static apr_time_t ticks(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (apr_time_t)t.tv_sec * APR_USEC_PER_SEC + t.tv_nsec / 1000;
-}
-
 static void attempt_fail(running_t *r, const char *problem)
 {
     if (r->fd >= 0) {
@@ -64,7 +56,7 @@ static void attempt_fail(running_t *r, const char *problem)
         r->fd = -1;
     }
     apr_cpystrn(r->problem, problem, sizeof(r->problem));
-    r->due = ticks() + ATTEMPT_PAUSE;
+    r->due = persona_monotonic_now() + ATTEMPT_PAUSE;
 }
 
 static void attempt_start(running_t *r)
@@ -86,7 +78,7 @@ static void attempt_start(running_t *r)
         attempt_fail(r, strerror(errno));
     }
     else {
-        r->due = ticks() + ATTEMPT_TIMEOUT;
+        r->due = persona_monotonic_now() + ATTEMPT_TIMEOUT;
     }
     freeaddrinfo(ai);
 }
@@ -164,7 +156,7 @@ static int attempt_read(running_t *r)
 /** One look at a probe. 1: it is over and *answers tells how. */
 static int running_step(running_t *r, short events, int *answers)
 {
-    apr_time_t now = ticks();
+    apr_time_t now = persona_monotonic_now();
 
     *answers = 0;
     if (r->fd >= 0 && events) {
@@ -274,7 +266,7 @@ void persona_prober_add(persona_prober_t *prober, const persona_probe_t *probe)
     }
     r->probe = *probe;
     r->fd = -1;
-    r->due = ticks();
+    r->due = persona_monotonic_now();
     r->give_up = r->due + probe->patience;
     apr_cpystrn(r->problem, "nothing answers", sizeof(r->problem));
     pthread_mutex_lock(&prober->lock);

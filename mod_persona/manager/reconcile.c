@@ -16,6 +16,7 @@
 #include "assign.h"
 #include "boot.h"
 #include "maker.h"
+#include "monotonic.h"
 #include "persona/digest.h"
 #include "pool/session.h"
 #include "reconcile.h"
@@ -489,13 +490,7 @@ void *persona_reconcile_thread(void *arg)
         apr_sleep(apr_time_from_msec(20)); /* a burst of events is one reading */
         persona_manager_lock(m);
         pause = next_reading(site);
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += (time_t)apr_time_sec(pause);
-        until.tv_nsec += (long)apr_time_usec(pause) * 1000;
-        if (until.tv_nsec >= 1000000000L) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000L;
-        }
+        until = persona_monotonic_in(pause);
         while ((!site->woken || site->failures) &&
                pthread_cond_timedwait(&site->wake, &m->lock, &until) == 0) {
         }

@@ -21,6 +21,8 @@ libpersona_manager_la_SOURCES = \
 	mod_persona/manager/maker.h \
 	mod_persona/manager/manager.c \
 	mod_persona/manager/manager.h \
+	mod_persona/manager/monotonic.c \
+	mod_persona/manager/monotonic.h \
 	mod_persona/manager/ops.c \
 	mod_persona/manager/ops.h \
 	mod_persona/manager/plan.c \

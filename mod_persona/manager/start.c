@@ -16,6 +16,7 @@
 #include "boot.h"
 #include "forecaster.h"
 #include "maker.h"
+#include "monotonic.h"
 #include "persona/digest.h"
 #include "plan.h"
 #include "reconcile.h"
@@ -64,7 +65,6 @@ static apr_status_t open_site(persona_manager_t *m, persona_site_t *site,
     const persona_compute_provider_t *provider = persona_compute_provider(conf->provider);
     const char *boots = conf->options ? apr_table_get(conf->options, "boots") : NULL;
     persona_result_t res = {0};
-    pthread_condattr_t attr;
     apr_status_t status;
 
     if (!provider) {
@@ -78,10 +78,7 @@ static apr_status_t open_site(persona_manager_t *m, persona_site_t *site,
     if (site->boots_max < 1) {
         site->boots_max = 1;
     }
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&site->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    persona_monotonic_cond(&site->wake);
     status = provider->open(&site->compute, conf, settings->ns, settings->timeout, &res, m->pool);
     if (status != APR_SUCCESS) {
         persona_log(PERSONA_LOG_ERR, status, "compute %s (%s) cannot be used: %s", conf->name,
@@ -132,7 +129,6 @@ apr_status_t persona_manager_create(persona_manager_t **manager, const persona_s
 {
     persona_manager_t *m = apr_pcalloc(p, sizeof(*m));
     const char *keys[2];
-    pthread_condattr_t attr;
     apr_status_t status;
     int i;
 
@@ -150,10 +146,7 @@ apr_status_t persona_manager_create(persona_manager_t **manager, const persona_s
         keys[i] = persona_settings_key(settings, i, "record", p);
     }
     pthread_mutex_init(&m->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&m->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    persona_monotonic_cond(&m->changed);
     m->entries = apr_hash_make(p);
     m->sessions = apr_hash_make(p);
     m->assigning = apr_hash_make(p);

@@ -424,6 +424,7 @@ static json_t *op_end(persona_manager_t *m, const persona_ipc_peer_t *peer, cons
         persona_manager_lock(m);
         e = persona_entry_of_session(m, session);
         if (e && (peer->control || !strcmp(e->user, user))) {
+            e->hands_off = 0; /* that was for those who retire what may be somebody's */
             persona_entry_retire(m, e,
                                  reason          ? reason
                                  : peer->control ? "ended by an administrator"

@@ -69,6 +69,21 @@ static void only_its_user_ends_a_session(void **state)
     assert_string_not_equal(site_found(m, 1), "none");
 }
 
+static void its_user_ends_a_session_that_was_left_alone(void **state)
+{
+    persona_manager_t *m = with_pool(1);
+    const char *a = uuid(0);
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    site_pass(m, 5);
+    persona_entry_find(m, a)->hands_off = site_now + SECONDS(600);
+    end(m, 1);
+    assert_int_not_equal(persona_entry_find(m, a)->retire, PERSONA_RETIRE_NONE);
+    site_pass(m, 70);
+    assert_null(fake_find(a));
+}
+
 static void trim_keeps_its_hands_off_an_assigned_one(void **state)
 {
     persona_manager_t *m = with_pool(2), *other = site_manager(0);
@@ -345,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SITE_TEST(a_session_is_retired_in_order),
         SITE_TEST(only_its_user_ends_a_session),
+        SITE_TEST(its_user_ends_a_session_that_was_left_alone),
         SITE_TEST(trim_keeps_its_hands_off_an_assigned_one),
         SITE_TEST(a_ready_one_goes_without_waiting),
         SITE_TEST(one_that_dies_is_replaced),

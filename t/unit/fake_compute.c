@@ -81,6 +81,20 @@ int fake_fence_count(void)
     return count;
 }
 
+void fake_set_fence(const char *name, const char *token)
+{
+    for (int i = 0; i < FAKE_MAX; i++) {
+        fake_fence_t *f = &fake.fences[i];
+
+        if (!f->exists) {
+            f->exists = 1;
+            apr_cpystrn(f->name, name, sizeof(f->name));
+            apr_cpystrn(f->token, token, sizeof(f->token));
+            return;
+        }
+    }
+}
+
 static apr_time_t now(void)
 {
     return fake.clock ? fake.clock(NULL) : apr_time_now();

@@ -61,5 +61,7 @@ fake_instance_t *fake_nth(int n);
 /** The token of a fence, or NULL. */
 const char *fake_token(const char *name);
 int fake_fence_count(void);
+/** A fence that somebody set, beside the manager. */
+void fake_set_fence(const char *name, const char *token);
 
 #endif

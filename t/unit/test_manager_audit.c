@@ -125,9 +125,7 @@ static void a_fence_of_nothing_is_found_and_swept(void **state)
     const char *name = "5e8f3a53-0d5a-4a0c-9d4e-0a1b2c3d4e5f";
 
     (void)state;
-    fake.fences[7].exists = 1;
-    apr_cpystrn(fake.fences[7].name, name, sizeof(fake.fences[7].name));
-    apr_cpystrn(fake.fences[7].token, "token", sizeof(fake.fences[7].token));
+    fake_set_fence(name, "token");
     assert_non_null(strstr(audited(m, 0), "I2 a fence of an instance that is not there"));
     assert_non_null(fake_token(name));
     audited(m, 1);
@@ -142,9 +140,7 @@ static void what_nobody_has_is_retired_unless_it_is_used(void **state)
     persona_entry_t *e;
 
     (void)state;
-    fake.fences[3].exists = 1;
-    apr_cpystrn(fake.fences[3].name, a, sizeof(fake.fences[3].name));
-    apr_cpystrn(fake.fences[3].token, "somebody", sizeof(fake.fences[3].token));
+    fake_set_fence(a, "somebody");
     e = persona_entry_find(m, a);
     e->beats[0] = (persona_beat_t){.pid = 1, .streams = 1, .at = site_now};
     assert_non_null(strstr(audited(m, 1), "I2 it is fenced and no session has it"));

@@ -270,9 +270,7 @@ static void the_fence_of_nothing_is_removed(void **state)
     const char *name = "5e8f3a53-0d5a-4a0c-9d4e-0a1b2c3d4e5f";
 
     (void)state;
-    fake.fences[7].exists = 1;
-    apr_cpystrn(fake.fences[7].name, name, sizeof(fake.fences[7].name));
-    apr_cpystrn(fake.fences[7].token, "token", sizeof(fake.fences[7].token));
+    fake_set_fence(name, "token");
     site_pass(m, 2);
     assert_null(fake_token(name));
     assert_int_equal(fake.unfenced_alive, 0);
@@ -337,10 +335,7 @@ static void an_exclusive_home_is_fenced_and_freed(void **state)
     site.settings.home_url = NULL; /* no call to an instance: only the fence matters here */
     site_settle(m);
     fence = persona_home_fence("user1", unit_pool);
-    fake.fences[9].exists = 1;
-    apr_cpystrn(fake.fences[9].name, fence, sizeof(fake.fences[9].name));
-    apr_cpystrn(fake.fences[9].token, persona_fence_token(site_session(1), fence, unit_pool),
-                sizeof(fake.fences[9].token));
+    fake_set_fence(fence, persona_fence_token(site_session(1), fence, unit_pool));
     assert_string_equal(site_assign(m, uuid(0), 1), "ok");
     site_pass(m, 100);
     assert_non_null(fake_token(fence));
@@ -348,7 +343,7 @@ static void an_exclusive_home_is_fenced_and_freed(void **state)
     site_pass(m, 70);
     assert_null(fake_token(fence));
     /* One whose session is nowhere goes after a while. */
-    fake.fences[9].exists = 1;
+    fake_set_fence(fence, persona_fence_token(site_session(1), fence, unit_pool));
     site_pass(m, 60);
     assert_non_null(fake_token(fence));
     site_pass(m, 200);

@@ -396,11 +396,24 @@ static apr_status_t intent_work(libvirt_t *lv, virConnectPtr conn, void *data, p
     return write_intent(lv, conn, data, LIBVIRT_MAKING, NULL, res, p);
 }
 
-/* A /dev/kvm that libvirt lists and the emulator cannot use: of another user, or of a host that is a machine itself. */
-static int kvm_unusable(libvirt_t *lv, const libvirt_plan_t *plan, apr_status_t status, const persona_result_t *res)
+/* libvirt lists a /dev/kvm that the emulator may be unable to use: of another user, or of a host that is a machine
+ * itself. What does not start with it and starts without is the proof; the error's words alone may be a file's name. */
+static virDomainPtr boot_emulated(libvirt_t *lv, virConnectPtr conn, libvirt_plan_t *plan, const char *detail,
+                                  apr_pool_t *p)
 {
-    return lv->options->accel == LIBVIRT_ACCEL_AUTO && !strcmp(plan->type, "kvm") && status != APR_TIMEUP
-           && strcasestr(res->detail, "kvm");
+    virDomainPtr domain;
+
+    if (lv->options->accel != LIBVIRT_ACCEL_AUTO || strcmp(plan->type, "kvm") || !strcasestr(detail, "kvm")) {
+        return NULL;
+    }
+    plan->type = "qemu";
+    domain = virDomainCreateXML(conn, libvirt_domain_xml(plan, p), 0);
+    if (domain) {
+        apr_atomic_set32(&lv->kvm, 1);
+        persona_log(PERSONA_LOG_WARNING, 0, "compute %s: KVM cannot be used, virtual machines are emulated, slowly "
+                    "(accel=kvm would refuse instead): %s", lv->head.conf->name, detail);
+    }
+    return domain;
 }
 
 static apr_status_t boot(libvirt_t *lv, virConnectPtr conn, libvirt_plan_t *plan, persona_result_t *res, apr_pool_t *p)
@@ -410,13 +423,9 @@ static apr_status_t boot(libvirt_t *lv, virConnectPtr conn, libvirt_plan_t *plan
 
     if (!domain) {
         status = libvirt_failed(conn, res, "boot", "libvirt cannot start the instance");
-        if (kvm_unusable(lv, plan, status, res)) {
-            persona_log(PERSONA_LOG_WARNING, 0, "compute %s: KVM cannot be used, virtual machines are emulated, slowly "
-                        "(accel=kvm would refuse instead): %s", lv->head.conf->name, res->detail);
-            apr_atomic_set32(&lv->kvm, 1);
-            plan->type = "qemu";
-            return boot(lv, conn, plan, res, p);
-        }
+        domain = status == APR_TIMEUP ? NULL : boot_emulated(lv, conn, plan, res->detail, p);
+    }
+    if (!domain) {
         domain = status == APR_TIMEUP ? NULL : virDomainLookupByUUIDString(conn, plan->uuid);
     }
     if (domain) {

@@ -1,17 +1,19 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""test_relay.py SITE SIGNIN: what an instance that speaks HTTP gets to see of a request, what the browser gets to see
-of its answer, and who gets there at all. Prints TAP."""
+"""test_relay.py SITE SIGNIN TLS-SITE: what an instance that speaks HTTP gets to see of a request, what the browser gets
+to see of its answer, who gets there at all, and how sessions end. Prints TAP."""
 import os
+import ssl
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import gateway  # noqa: E402
 
-site, signin = sys.argv[1:3]
+site, signin, secure = sys.argv[1:4]
 passwords = dict(line.split() for line in open(signin))
 BASE = "/apps/web/"
 ECHO = BASE + "cgi-bin/echo"
@@ -36,6 +38,12 @@ def echo(visitor, method="GET", query="", headers=None, body=None, path=ECHO):
     answer = visitor.request(method, path + (f"?{query}" if query else ""), headers, body)
     variables, _, rest = answer.text().partition("---\n")
     return answer, dict(line.split("=", 1) for line in variables.splitlines() if "=" in line), rest
+
+
+def begin(visitor, app):
+    """A session as a browser begins one: first a cookie, then the claim."""
+    visitor.request("GET", f"/apps/{app}/")
+    return visitor.wait(app)
 
 
 def instance_of(visitor):
@@ -109,6 +117,77 @@ while time.monotonic() < end and deaf.request("GET", BASE + "cgi-bin/env", {"Acc
     time.sleep(0.5)
 ok(deaf.request("GET", BASE + "cgi-bin/env", {"Accept": "text/plain"}).status == 200, "always the same one")
 ok(instance_of(person("carol")) not in (first, None), "which is nobody else's")
+
+# ---- WebSockets ----
+state = begin(alice, "socket")
+ok(state.get("state") == "ready", "a session whose stream is a WebSocket", state)
+
+
+def line_of(socket):
+    while b"\n" not in socket.rest:
+        data = socket.socket.recv(4096)
+        if not data:
+            break
+        socket.rest += data
+    line, _, socket.rest = socket.rest.partition(b"\n")
+    return line.decode()
+
+
+socket = gateway.WebSocket(alice, "/apps/socket/live?a=1")
+seen = line_of(socket)
+ok(seen.startswith("GET /live?a=1 "), "it is opened at the instance's own place", seen)
+ok(f"http://{site}" not in seen and "|Origin: http://" in seen, "with the instance's own origin", seen)
+ok("persona_session" not in seen and "uthorization" not in seen, "without the gateway's cookie or a password", seen)
+socket.socket.sendall(b"there\n")
+ok(line_of(socket) == "there", "and what is sent comes back")
+socket.socket.close()
+try:
+    gateway.WebSocket(alice, "/apps/socket/live", origin="http://elsewhere.example")
+    refused = ""
+except gateway.Refused as refusal:
+    refused = str(refusal)
+ok(" 403" in refused, "a page of another site opens none", refused)
+bob.cookies = dict(alice.cookies)
+try:
+    gateway.WebSocket(bob, "/apps/socket/live")
+    refused = ""
+except gateway.Refused as refusal:
+    refused = str(refusal)
+ok(" 403" in refused, "nor another user with the same cookie", refused)
+
+# ---- TLS ----
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+
+class Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+opener = urllib.request.build_opener(Stay, urllib.request.HTTPSHandler(context=context))
+request = urllib.request.Request(f"https://{secure}{BASE}", headers={
+    "Authorization": person("bob").authorization, "Accept": "text/html", "Sec-Fetch-Dest": "document"})
+try:
+    answer = opener.open(request, timeout=15)
+except urllib.error.HTTPError as error:
+    answer = error
+ok("Secure" in (answer.headers["Set-Cookie"] or ""), "with TLS the gateway's cookie is for TLS alone",
+   answer.headers["Set-Cookie"])
+
+# ---- sessions that end ----
+for app, limit, reason in (("brief", 8, "max"), ("idle", 6, "idle")):
+    began, state = time.monotonic(), begin(alice, app)
+    ok(state.get("state") == "ready", f"a session of {app}", state)
+    while time.monotonic() - began < limit + 30 and alice.state(app).get("state") == "ready":
+        time.sleep(0.5)
+    took, state = time.monotonic() - began, alice.state(app)
+    ok(state.get("state") == "ended" and limit - 1 <= took <= limit + 15, f"ends after {limit} s",
+       f"{took:.1f} s, {state}")
+    print(f"# {app}: {took:.1f} s, {state}")
+    answer = alice.request("GET", f"/apps/{app}/", {"Sec-Fetch-Dest": "document"})
+    ok(answer.status == 410 and "has ended" in answer.text() and "Start again" in answer.text(),
+       "and its user is told, with a way to begin again", f"{answer.status} {answer.text()[-600:]}")
 
 # ---- many at once ----
 statuses = []

@@ -43,6 +43,7 @@ typedef struct persona_instance_t {
     const char *session;     /**< S, from the metadata; NULL: none. The fence decides */
     const char *user, *app;  /**< from the metadata; NULL: none */
     apr_time_t created, ready_at, assigned_at; /**< 0: not yet */
+    apr_time_t retiring_at;  /**< of the last mark "retiring": tells one such mark from the next; 0: none */
     const char *address;     /**< of the stream, numeric; NULL: not known yet */
     int port;
     const char *hook_address; /**< of the instance itself, for the assign hook; NULL: not known yet */
@@ -55,7 +56,7 @@ typedef struct persona_instance_t {
 typedef struct persona_mark_t {
     persona_instance_e state;
     const char *session, *user, *app, *reason;
-    apr_time_t ready_at, assigned_at;
+    apr_time_t ready_at, assigned_at, retiring_at;
 } persona_mark_t;
 
 typedef struct persona_fence_t {

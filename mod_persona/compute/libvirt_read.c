@@ -362,6 +362,7 @@ static apr_status_t mark_domain(libvirt_t *lv, virConnectPtr conn, virDomainPtr 
     instance->reason = mark->reason ? mark->reason : instance->reason;
     instance->ready_at = mark->ready_at ? mark->ready_at : instance->ready_at;
     instance->assigned_at = mark->assigned_at ? mark->assigned_at : instance->assigned_at;
+    instance->retiring_at = mark->retiring_at ? mark->retiring_at : instance->retiring_at;
     /* A lease may be gone from DHCP's memory while the machine still has the address. */
     if (!instance->hook_address && domain->network && domain->mac
         && (address = libvirt_lease(conn, domain->network, domain->mac, p))) {

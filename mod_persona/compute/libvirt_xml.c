@@ -219,6 +219,7 @@ static void set_metadata(xmlNodePtr node, const libvirt_domain_t *domain, apr_po
     set_time(node, "created", instance->created, p);
     set_time(node, "ready", instance->ready_at, p);
     set_time(node, "assigned", instance->assigned_at, p);
+    set_time(node, "retiring", instance->retiring_at, p);
 }
 
 static const char *dump(xmlDocPtr doc, apr_pool_t *p)
@@ -583,6 +584,7 @@ apr_status_t libvirt_domain_parse(const char *xml, libvirt_domain_t **result, ap
     instance->created = get_number(node, "created", p);
     instance->ready_at = get_number(node, "ready", p);
     instance->assigned_at = get_number(node, "assigned", p);
+    instance->retiring_at = get_number(node, "retiring", p);
     domain->ns = get(node, "ns", p);
     domain->stream_port = (int)get_number(node, "stream", p);
     domain->hook = (int)get_number(node, "hook", p);

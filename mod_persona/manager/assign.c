@@ -353,7 +353,7 @@ void persona_job_mark_assigned(void *arg, apr_pool_t *p)
     persona_manager_t *m = task->manager;
     persona_compute_t *c = task->site->compute;
     persona_result_t res = {0};
-    persona_mark_t mark = {PERSONA_INSTANCE_ASSIGNED, NULL, NULL, NULL, NULL, 0, 0};
+    persona_mark_t mark = {PERSONA_INSTANCE_ASSIGNED, NULL, NULL, NULL, NULL, 0, 0, 0};
     persona_entry_t *e;
     apr_status_t status;
     int go = 0;

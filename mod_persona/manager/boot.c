@@ -212,7 +212,7 @@ static void ready_job(void *arg, apr_pool_t *p)
     persona_task_t *task = arg;
     persona_manager_t *m = task->manager;
     persona_compute_t *c = task->site->compute;
-    persona_mark_t mark = {PERSONA_INSTANCE_READY, NULL, NULL, NULL, NULL, 0, 0};
+    persona_mark_t mark = {PERSONA_INSTANCE_READY, NULL, NULL, NULL, NULL, 0, 0, 0};
     persona_result_t res = {0};
     persona_stock_t *stock;
     persona_entry_t *e;

@@ -153,6 +153,7 @@ static void adopt_retiring(reading_t *r, persona_entry_t *e, const persona_insta
     }
     e->state = PERSONA_INSTANCE_RETIRING;
     e->retire = PERSONA_RETIRE_FORGET;
+    e->marked_at = i->retiring_at;
     e->lease_until = 0;
     if (!holds(token, r->m->retire_name, e->uuid, r->p)) {
         e->lease_until = persona_manager_now(r->m) + PERSONA_LEASE + PERSONA_CLOCK_SKEW;

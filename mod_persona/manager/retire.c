@@ -5,9 +5,10 @@
  *
  * The fence first: a desktop that somebody has is never destroyed under them. The mark second: from then on
  * no manager renews a lease. The lease is waited out before anything that holds the address goes, because a
- * worker may act on a record until it expires. The fence goes last, when the provider says that the instance
- * does not exist: a fence of an existing instance is never removed. A manager that dies between two steps
- * leaves `retiring` at the provider (or its own fence), and whoever reads that goes on from there.
+ * worker may act on a record until it expires; a mark that is not the one it was waited out for begins it anew.
+ * The fence goes last, when the provider says that the instance does not exist: a fence of an existing
+ * instance is never removed. A manager that dies between two steps leaves `retiring` at the
+ * provider (or its own fence), and whoever reads that goes on from there.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -53,12 +54,15 @@ static step_e step_fence(retirement_t *r, apr_pool_t *p)
 static step_e step_mark(retirement_t *r, apr_pool_t *p)
 {
     persona_compute_t *c = r->site->compute;
-    persona_mark_t mark = {PERSONA_INSTANCE_RETIRING, NULL, NULL, NULL, r->e.reason, 0, 0};
-    apr_status_t status = c->provider->mark(c, r->e.uuid, &mark, &r->res, p);
+    persona_mark_t mark = {PERSONA_INSTANCE_RETIRING, NULL, NULL, NULL, r->e.reason, 0, 0, 0};
+    apr_status_t status;
 
+    mark.retiring_at = persona_manager_now(r->m);
+    status = c->provider->mark(c, r->e.uuid, &mark, &r->res, p);
     if (status != APR_SUCCESS && status != APR_ENOENT) {
         return STEP_AGAIN;
     }
+    r->e.marked_at = mark.retiring_at;
     /* Nobody was ever given a record of an instance that was fenced straight from the pool. */
     if (*r->e.session || !*r->e.retire_owner) {
         r->lease_until = persona_manager_now(r->m) + PERSONA_LEASE + PERSONA_CLOCK_SKEW;
@@ -124,6 +128,13 @@ static step_e step_destroy(retirement_t *r, apr_pool_t *p)
     if (status == APR_SUCCESS &&
         (i->state == PERSONA_INSTANCE_READY || i->state == PERSONA_INSTANCE_ASSIGNED)) {
         r->next = PERSONA_RETIRE_MARK; /* a late mark of another manager: the lease begins anew */
+        return STEP_NEXT;
+    }
+    if (status == APR_SUCCESS && r->lease_until && i->retiring_at != r->e.marked_at) {
+        /* It was something else in between, and another manager marked it again: somebody may have renewed. */
+        r->e.marked_at = i->retiring_at;
+        r->lease_until = persona_manager_now(r->m) + PERSONA_LEASE + PERSONA_CLOCK_SKEW;
+        r->next = PERSONA_RETIRE_LEASE;
         return STEP_NEXT;
     }
     /* Also for one that is gone already: its addresses and devices are freed by this. */
@@ -246,6 +257,7 @@ static int step_note(retirement_t *r, step_e outcome)
         e->retire = r->next;
         e->state = e->retire > PERSONA_RETIRE_MARK ? PERSONA_INSTANCE_RETIRING : e->state;
         e->lease_until = r->lease_until;
+        e->marked_at = r->e.marked_at;
         e->retries = 0;
         /* The home is written back by the crew that may be kept waiting by an instance. */
         on = e->retire != PERSONA_RETIRE_RELEASE || (e->home != 1 && e->home != 2);

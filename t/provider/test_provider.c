@@ -329,7 +329,7 @@ static void lifecycle(void)
     persona_mark_t ready = {.state = PERSONA_INSTANCE_READY, .ready_at = began + 1};
     persona_mark_t assigned = {.state = PERSONA_INSTANCE_ASSIGNED, .session = session, .user = HOSTILE,
                                .app = "probe", .assigned_at = began + 2};
-    persona_mark_t retiring = {.state = PERSONA_INSTANCE_RETIRING, .reason = "idle"};
+    persona_mark_t retiring = {.state = PERSONA_INSTANCE_RETIRING, .reason = "idle", .retiring_at = began + 3};
     persona_result_t res = {0};
     persona_instance_t *instance;
     const char *uuid;
@@ -361,7 +361,7 @@ static void lifecycle(void)
     succeeded(provider->mark(one, uuid, &retiring, &res, p), &res, "it is marked retiring");
     instance = find(uuid);
     ok(instance && instance->state == PERSONA_INSTANCE_RETIRING && same(instance->reason, "idle")
-       && same(instance->session, session), "with the reason");
+       && same(instance->session, session) && instance->retiring_at == began + 3, "with the reason and the time");
     end(uuid, "it is destroyed");
     ok(provider->inspect(one, uuid, &instance, &res, p) == APR_ENOENT && !find(uuid), "and does not exist");
     ok(provider->mark(one, uuid, &ready, &res, p) == APR_ENOENT, "it cannot be marked");

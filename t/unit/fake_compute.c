@@ -170,6 +170,7 @@ static persona_instance_t *view(persona_compute_t *c, const fake_instance_t *f, 
     i->created = f->created;
     i->ready_at = f->ready_at;
     i->assigned_at = f->assigned_at;
+    i->retiring_at = f->retiring_at;
     i->address = f->port ? "127.0.0.1" : NULL;
     i->hook_address = i->address;
     i->port = f->port;
@@ -282,6 +283,7 @@ static apr_status_t fake_mark(persona_compute_t *c, const char *uuid, const pers
         }
         f->ready_at = mark->ready_at ? mark->ready_at : f->ready_at;
         f->assigned_at = mark->assigned_at ? mark->assigned_at : f->assigned_at;
+        f->retiring_at = mark->retiring_at ? mark->retiring_at : f->retiring_at;
         trace(mark->state == PERSONA_INSTANCE_RETIRING ? "M" : "m");
     }
     pthread_mutex_unlock(&lock);

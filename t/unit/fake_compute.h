@@ -22,7 +22,7 @@ typedef struct fake_instance_t {
     persona_instance_e state;
     int running, exists;
     int port;                /**< 0: no address yet */
-    apr_time_t created, ready_at, assigned_at;
+    apr_time_t created, ready_at, assigned_at, retiring_at;
 } fake_instance_t;
 
 typedef struct fake_fence_t {

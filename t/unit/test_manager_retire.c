@@ -294,6 +294,30 @@ static void a_late_mark_of_another_manager_restarts_the_lease(void **state)
     assert_null(fake_find(a));
 }
 
+static void a_mark_that_another_manager_made_anew_restarts_the_lease_of_all(void **state)
+{
+    persona_manager_t *m = with_pool(1), *other = site_manager(0);
+    const char *a = uuid(0);
+
+    (void)state;
+    site_persona("one", 0, 10, "image");
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    site_pass(m, 5);
+    site_round(other);
+    end(m, 1);
+    site_pass(m, 3);
+    site_round(other); /* it reads "retiring", and waits too */
+    assert_int_equal(persona_entry_find(other, a)->state, PERSONA_INSTANCE_RETIRING);
+    /* A late write makes it assigned, and a record is renewed; the first manager marks it again when it looks. */
+    fake_find(a)->state = PERSONA_INSTANCE_ASSIGNED;
+    site_pass(m, 62);
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_RETIRING);
+    site_pass(other, 30);
+    assert_non_null(fake_find(a)); /* the other's time is over, the record's is not */
+    site_pass(other, 70);
+    assert_null(fake_find(a));
+}
+
 static void drain_all_empties(void **state)
 {
     persona_manager_t *m = with_pool(3);
@@ -367,6 +391,7 @@ int main(void)
         SITE_TEST(one_that_cannot_be_marked_ready_is_not_tried_in_a_loop),
         SITE_TEST(the_fence_of_nothing_is_removed),
         SITE_TEST(a_late_mark_of_another_manager_restarts_the_lease),
+        SITE_TEST(a_mark_that_another_manager_made_anew_restarts_the_lease_of_all),
         SITE_TEST(drain_all_empties),
         SITE_TEST(a_session_is_retired_by_force_only),
         SITE_TEST(an_exclusive_home_is_fenced_and_freed),

@@ -271,6 +271,22 @@ void site_settle(persona_manager_t *m)
     }
 }
 
+persona_manager_t *site_with_pool(int ready)
+{
+    persona_manager_t *m;
+
+    site_persona("one", ready, 10, "image");
+    m = site_manager(0);
+    site_settle(m);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_READY), ready);
+    return m;
+}
+
+const char *site_uuid(int n)
+{
+    return apr_pstrdup(unit_pool, fake_nth(n)->uuid);
+}
+
 void site_pass(persona_manager_t *m, int seconds)
 {
     while (seconds-- > 0) {

@@ -54,6 +54,10 @@ persona_manager_t *site_manager(int threads);
 void site_round(persona_manager_t *m);
 /** Rounds, in which every booting instance's stream answers, until nothing boots; at most 50. */
 void site_settle(persona_manager_t *m);
+/** A manager whose persona "one" has so many instances ready, of at most ten. */
+persona_manager_t *site_with_pool(int ready);
+/** The uuid of the fake's n-th existing instance, in the pool of the test. */
+const char *site_uuid(int n);
 /** Move the clock, round by round. */
 void site_pass(persona_manager_t *m, int seconds);
 /** The index forgets everything. */

@@ -7,26 +7,10 @@
 
 #include "manager_site.h"
 
-static const char *uuid(int n)
-{
-    return apr_pstrdup(unit_pool, fake_nth(n)->uuid);
-}
-
-static persona_manager_t *with_pool(int ready)
-{
-    persona_manager_t *m;
-
-    site_persona("one", ready, 10, "image");
-    m = site_manager(0);
-    site_settle(m);
-    assert_int_equal(fake_count(PERSONA_INSTANCE_READY), ready);
-    return m;
-}
-
 static void one_winner(void **state)
 {
-    persona_manager_t *m = with_pool(2), *other = site_manager(0);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(2), *other = site_manager(0);
+    const char *a = site_uuid(0);
 
     (void)state;
     site_round(other);
@@ -41,8 +25,8 @@ static void one_winner(void **state)
 
 static void one_session_has_one_instance(void **state)
 {
-    persona_manager_t *m = with_pool(2);
-    const char *a = uuid(0), *b = uuid(1);
+    persona_manager_t *m = site_with_pool(2);
+    const char *a = site_uuid(0), *b = site_uuid(1);
 
     (void)state;
     assert_string_equal(site_assign(m, a, 1), "ok");
@@ -53,8 +37,8 @@ static void one_session_has_one_instance(void **state)
 
 static void the_lease_counts_from_the_reading(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
     json_t *answer;
     apr_time_t read_at = site_now, expires;
 
@@ -77,8 +61,8 @@ static void the_lease_counts_from_the_reading(void **state)
 
 static void a_lost_answer_is_asked_again(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
 
     (void)state;
     fake.fail[FAKE_FENCE] = APR_TIMEUP;
@@ -92,8 +76,8 @@ static void a_lost_answer_is_asked_again(void **state)
 
 static void an_unfit_instance_is_refused_and_never_given_back(void **state)
 {
-    persona_manager_t *m = with_pool(2);
-    const char *a = uuid(0), *b = uuid(1);
+    persona_manager_t *m = site_with_pool(2);
+    const char *a = site_uuid(0), *b = site_uuid(1);
 
     (void)state;
     apr_cpystrn(fake_find(a)->fingerprint, "stale", 20);
@@ -108,8 +92,8 @@ static void an_unfit_instance_is_refused_and_never_given_back(void **state)
 
 static void slow_metadata_does_not_fail_a_claim(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
 
     (void)state;
     fake.fail[FAKE_MARK] = APR_TIMEUP;
@@ -124,8 +108,8 @@ static void slow_metadata_does_not_fail_a_claim(void **state)
 
 static void a_restart_has_the_session_again(void **state)
 {
-    persona_manager_t *m = with_pool(2);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(2);
+    const char *a = site_uuid(0);
 
     (void)state;
     assert_string_equal(site_assign(m, a, 1), "ok");
@@ -140,8 +124,8 @@ static void a_restart_has_the_session_again(void **state)
 
 static void a_restart_before_the_metadata_has_the_session_too(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
 
     (void)state;
     fake.fail[FAKE_MARK] = APR_TIMEUP;
@@ -159,8 +143,8 @@ static void a_restart_before_the_metadata_has_the_session_too(void **state)
 
 static void a_fence_that_nobody_can_name_is_retired_in_time(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
 
     (void)state;
     fake.fail[FAKE_MARK] = APR_TIMEUP;
@@ -178,8 +162,8 @@ static void a_fence_that_nobody_can_name_is_retired_in_time(void **state)
 
 static void the_record_comes_back_after_a_flush(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
     persona_record_t *record;
 
     (void)state;
@@ -194,8 +178,8 @@ static void the_record_comes_back_after_a_flush(void **state)
 
 static void nobody_attached(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
 
     (void)state;
     assert_string_equal(site_assign(m, a, 1), "ok");
@@ -215,8 +199,8 @@ static const char *attach(persona_manager_t *m, const char *instance, int sessio
 
 static void limits_are_enforced_in_words(void **state)
 {
-    persona_manager_t *m = with_pool(3);
-    const char *a = uuid(0), *b = uuid(1), *c = uuid(2);
+    persona_manager_t *m = site_with_pool(3);
+    const char *a = site_uuid(0), *b = site_uuid(1), *c = site_uuid(2);
     int minute;
     json_t *answer;
 
@@ -265,8 +249,8 @@ static void limits_are_enforced_in_words(void **state)
 
 static void another_managers_streams_count(void **state)
 {
-    persona_manager_t *m = with_pool(1), *other = site_manager(0);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1), *other = site_manager(0);
+    const char *a = site_uuid(0);
 
     (void)state;
     assert_string_equal(site_assign(m, a, 1), "ok");
@@ -287,8 +271,8 @@ static void another_managers_streams_count(void **state)
 
 static void two_instances_of_one_session(void **state)
 {
-    persona_manager_t *m = with_pool(2), *other = site_manager(0);
-    const char *a = uuid(0), *b = uuid(1);
+    persona_manager_t *m = site_with_pool(2), *other = site_manager(0);
+    const char *a = site_uuid(0), *b = site_uuid(1);
 
     (void)state;
     site_round(other);
@@ -304,8 +288,8 @@ static void two_instances_of_one_session(void **state)
 
 static void duplicate_retires_only_the_other_one(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
 
     (void)state;
     assert_string_equal(site_assign(m, a, 1), "ok");
@@ -317,7 +301,7 @@ static void duplicate_retires_only_the_other_one(void **state)
 
 static void claims_without_the_index(void **state)
 {
-    persona_manager_t *m = with_pool(2);
+    persona_manager_t *m = site_with_pool(2);
     const char *first, *second;
     json_t *answer;
     const char *claim = "{'op': 'claim', 'persona': 'one', 'session': '%s', 'user': 'u', 'app': 'app'}";
@@ -342,8 +326,8 @@ static void claims_without_the_index(void **state)
 
 static void a_dead_compute_is_not_asked(void **state)
 {
-    persona_manager_t *m = with_pool(3);
-    const char *a = uuid(0), *b = uuid(1);
+    persona_manager_t *m = site_with_pool(3);
+    const char *a = site_uuid(0), *b = site_uuid(1);
     int calls;
 
     (void)state;
@@ -366,8 +350,8 @@ static void a_dead_compute_is_not_asked(void **state)
 
 static void a_swept_fence_is_set_again(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
 
     (void)state;
     assert_string_equal(site_assign(m, a, 1), "ok");

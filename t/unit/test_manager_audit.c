@@ -8,21 +8,6 @@
 #include "manager/audit.h"
 #include "manager_site.h"
 
-static persona_manager_t *with_pool(int ready)
-{
-    persona_manager_t *m;
-
-    site_persona("one", ready, 10, "image");
-    m = site_manager(0);
-    site_settle(m);
-    return m;
-}
-
-static const char *uuid(int n)
-{
-    return apr_pstrdup(unit_pool, fake_nth(n)->uuid);
-}
-
 /** "holds", or the promises and texts of its findings. */
 static const char *audited(persona_manager_t *m, int repair)
 {
@@ -47,11 +32,11 @@ static const char *audited(persona_manager_t *m, int repair)
 
 static void what_is_right_holds(void **state)
 {
-    persona_manager_t *m = with_pool(3);
+    persona_manager_t *m = site_with_pool(3);
 
     (void)state;
     assert_string_equal(audited(m, 0), "holds");
-    assert_string_equal(site_assign(m, uuid(0), 1), "ok");
+    assert_string_equal(site_assign(m, site_uuid(0), 1), "ok");
     site_pass(m, 5);
     assert_string_equal(audited(m, 0), "holds");
     site_status_of(site_ask(m, "{'op': 'end', 'session': '%s', 'user': 'user1'}", site_session(1)));
@@ -63,8 +48,8 @@ static void what_is_right_holds(void **state)
 
 static void a_missing_fence_is_found_and_taken(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
 
     (void)state;
     assert_string_equal(site_assign(m, a, 1), "ok");
@@ -81,8 +66,8 @@ static void a_missing_fence_is_found_and_taken(void **state)
 
 static void two_owners_are_found(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
 
     (void)state;
     assert_string_equal(site_assign(m, a, 1), "ok");
@@ -93,11 +78,11 @@ static void two_owners_are_found(void **state)
 
 static void two_instances_of_a_session_are_found(void **state)
 {
-    persona_manager_t *m = with_pool(2);
+    persona_manager_t *m = site_with_pool(2);
 
     (void)state;
-    assert_string_equal(site_assign(m, uuid(0), 1), "ok");
-    assert_string_equal(site_assign(m, uuid(1), 2), "ok");
+    assert_string_equal(site_assign(m, site_uuid(0), 1), "ok");
+    assert_string_equal(site_assign(m, site_uuid(1), 2), "ok");
     site_pass(m, 5);
     for (int n = 0; n < 2; n++) {
         apr_cpystrn(fake_nth(n)->session, site_session(1), sizeof(fake_nth(n)->session));
@@ -107,10 +92,10 @@ static void two_instances_of_a_session_are_found(void **state)
 
 static void a_lost_record_is_found_and_written(void **state)
 {
-    persona_manager_t *m = with_pool(1);
+    persona_manager_t *m = site_with_pool(1);
 
     (void)state;
-    assert_string_equal(site_assign(m, uuid(0), 1), "ok");
+    assert_string_equal(site_assign(m, site_uuid(0), 1), "ok");
     site_pass(m, 12);
     assert_string_equal(audited(m, 0), "holds");
     site_flush();
@@ -121,7 +106,7 @@ static void a_lost_record_is_found_and_written(void **state)
 
 static void a_fence_of_nothing_is_found_and_swept(void **state)
 {
-    persona_manager_t *m = with_pool(1);
+    persona_manager_t *m = site_with_pool(1);
     const char *name = "5e8f3a53-0d5a-4a0c-9d4e-0a1b2c3d4e5f";
 
     (void)state;
@@ -135,8 +120,8 @@ static void a_fence_of_nothing_is_found_and_swept(void **state)
 
 static void what_nobody_has_is_retired_unless_it_is_used(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
     persona_entry_t *e;
 
     (void)state;
@@ -152,10 +137,10 @@ static void what_nobody_has_is_retired_unless_it_is_used(void **state)
 
 static void what_the_manager_does_not_know_is_found(void **state)
 {
-    persona_manager_t *m = with_pool(1);
+    persona_manager_t *m = site_with_pool(1);
 
     (void)state;
-    persona_entry_drop(m, persona_entry_find(m, uuid(0)));
+    persona_entry_drop(m, persona_entry_find(m, site_uuid(0)));
     site_now += SECONDS(1);
     assert_non_null(strstr(audited(m, 0), "I2 the manager does not know it"));
     site_pass(m, 1);
@@ -166,7 +151,7 @@ static void what_the_manager_does_not_know_is_found(void **state)
 
 static void what_cannot_be_looked_at_is_not_called_good(void **state)
 {
-    persona_manager_t *m = with_pool(1);
+    persona_manager_t *m = site_with_pool(1);
 
     (void)state;
     fake.fail[FAKE_LIST] = APR_TIMEUP;
@@ -179,12 +164,12 @@ static persona_manager_t *claiming;
 
 static void claim_now(void)
 {
-    assert_string_equal(site_assign(claiming, uuid(0), 9), "ok");
+    assert_string_equal(site_assign(claiming, site_uuid(0), 9), "ok");
 }
 
 static void a_claim_in_between_is_no_finding(void **state)
 {
-    persona_manager_t *m = with_pool(2);
+    persona_manager_t *m = site_with_pool(2);
 
     (void)state;
     claiming = m;

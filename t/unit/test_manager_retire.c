@@ -7,22 +7,6 @@
 
 #include "manager_site.h"
 
-static const char *uuid(int n)
-{
-    return apr_pstrdup(unit_pool, fake_nth(n)->uuid);
-}
-
-static persona_manager_t *with_pool(int ready)
-{
-    persona_manager_t *m;
-
-    site_persona("one", ready, 10, "image");
-    m = site_manager(0);
-    site_settle(m);
-    assert_int_equal(fake_count(PERSONA_INSTANCE_READY), ready);
-    return m;
-}
-
 static void end(persona_manager_t *m, int session)
 {
     assert_string_equal(site_status_of(site_ask(m, "{'op': 'end', 'session': '%s', 'user': 'user%d'}",
@@ -31,8 +15,8 @@ static void end(persona_manager_t *m, int session)
 
 static void a_session_is_retired_in_order(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
     persona_record_t *record;
 
     (void)state;
@@ -59,10 +43,10 @@ static void a_session_is_retired_in_order(void **state)
 
 static void only_its_user_ends_a_session(void **state)
 {
-    persona_manager_t *m = with_pool(1);
+    persona_manager_t *m = site_with_pool(1);
 
     (void)state;
-    assert_string_equal(site_assign(m, uuid(0), 1), "ok");
+    assert_string_equal(site_assign(m, site_uuid(0), 1), "ok");
     assert_string_equal(site_status_of(site_ask(m, "{'op': 'end', 'session': '%s', 'user': 'mallory'}",
                                                 site_session(1))), "none");
     assert_string_equal(site_status_of(site_ask(m, "{'op': 'end', 'session': '%s'}", site_session(1))), "bad");
@@ -71,8 +55,8 @@ static void only_its_user_ends_a_session(void **state)
 
 static void its_user_ends_a_session_that_was_left_alone(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
 
     (void)state;
     assert_string_equal(site_assign(m, a, 1), "ok");
@@ -86,8 +70,8 @@ static void its_user_ends_a_session_that_was_left_alone(void **state)
 
 static void trim_keeps_its_hands_off_an_assigned_one(void **state)
 {
-    persona_manager_t *m = with_pool(2), *other = site_manager(0);
-    const char *a = uuid(0), *b = uuid(1);
+    persona_manager_t *m = site_with_pool(2), *other = site_manager(0);
+    const char *a = site_uuid(0), *b = site_uuid(1);
     apr_pool_t *p = unit_pool;
 
     (void)state;
@@ -107,7 +91,7 @@ static void trim_keeps_its_hands_off_an_assigned_one(void **state)
 
 static void a_ready_one_goes_without_waiting(void **state)
 {
-    persona_manager_t *m = with_pool(2);
+    persona_manager_t *m = site_with_pool(2);
 
     (void)state;
     site_persona("one", 1, 10, "image");
@@ -118,8 +102,8 @@ static void a_ready_one_goes_without_waiting(void **state)
 
 static void one_that_dies_is_replaced(void **state)
 {
-    persona_manager_t *m = with_pool(2);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(2);
+    const char *a = site_uuid(0);
 
     (void)state;
     fake_find(a)->running = 0;
@@ -134,8 +118,8 @@ static void one_that_dies_is_replaced(void **state)
 
 static void a_desktop_that_dies_ends_its_session(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
     json_t *answer;
 
     (void)state;
@@ -156,8 +140,8 @@ static void a_crash_after_each_step_is_finished(void **state)
         const char *a;
 
         fake_reset(site_clock);
-        m = with_pool(1);
-        a = uuid(0);
+        m = site_with_pool(1);
+        a = site_uuid(0);
         assert_string_equal(site_assign(m, a, step), "ok");
         site_pass(m, 3);
         fake.die_at = fake.changes + step;
@@ -216,8 +200,8 @@ static void retire_all(void)
 
 static void a_reading_that_began_before_its_end_does_not_bring_it_back(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
 
     (void)state;
     reading = m;
@@ -228,8 +212,8 @@ static void a_reading_that_began_before_its_end_does_not_bring_it_back(void **st
 
 static void one_that_vanishes_goes_though_it_was_left_alone(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
 
     (void)state;
     persona_entry_find(m, a)->hands_off = site_now + SECONDS(600);
@@ -248,7 +232,7 @@ static void one_that_cannot_be_marked_ready_is_not_tried_in_a_loop(void **state)
     m = site_manager(0);
     site_round(m);
     site_round(m);
-    a = uuid(0);
+    a = site_uuid(0);
     fake.fail[FAKE_MARK] = APR_ENOENT;
     fake.calls[FAKE_MARK] = 0;
     for (int i = 0; i < 20; i++) {
@@ -266,7 +250,7 @@ static void one_that_cannot_be_marked_ready_is_not_tried_in_a_loop(void **state)
 
 static void the_fence_of_nothing_is_removed(void **state)
 {
-    persona_manager_t *m = with_pool(1);
+    persona_manager_t *m = site_with_pool(1);
     const char *name = "5e8f3a53-0d5a-4a0c-9d4e-0a1b2c3d4e5f";
 
     (void)state;
@@ -278,8 +262,8 @@ static void the_fence_of_nothing_is_removed(void **state)
 
 static void a_late_mark_of_another_manager_restarts_the_lease(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
 
     (void)state;
     site_persona("one", 0, 10, "image");
@@ -296,8 +280,8 @@ static void a_late_mark_of_another_manager_restarts_the_lease(void **state)
 
 static void a_mark_that_another_manager_made_anew_restarts_the_lease_of_all(void **state)
 {
-    persona_manager_t *m = with_pool(1), *other = site_manager(0);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1), *other = site_manager(0);
+    const char *a = site_uuid(0);
 
     (void)state;
     site_persona("one", 0, 10, "image");
@@ -320,10 +304,10 @@ static void a_mark_that_another_manager_made_anew_restarts_the_lease_of_all(void
 
 static void drain_all_empties(void **state)
 {
-    persona_manager_t *m = with_pool(3);
+    persona_manager_t *m = site_with_pool(3);
 
     (void)state;
-    assert_string_equal(site_assign(m, uuid(0), 1), "ok");
+    assert_string_equal(site_assign(m, site_uuid(0), 1), "ok");
     assert_string_equal(site_status_of(site_ask(m, "{'op': 'drain', 'all': true}")), "bad");
     assert_string_equal(site_status_of(site_ask_control(m, "{'op': 'drain', 'all': true}")), "ok");
     site_pass(m, 80);
@@ -336,8 +320,8 @@ static void drain_all_empties(void **state)
 
 static void a_session_is_retired_by_force_only(void **state)
 {
-    persona_manager_t *m = with_pool(1);
-    const char *a = uuid(0);
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
 
     (void)state;
     assert_string_equal(site_assign(m, a, 1), "ok");
@@ -360,7 +344,7 @@ static void an_exclusive_home_is_fenced_and_freed(void **state)
     site_settle(m);
     fence = persona_home_fence("user1", unit_pool);
     fake_set_fence(fence, persona_fence_token(site_session(1), fence, unit_pool));
-    assert_string_equal(site_assign(m, uuid(0), 1), "ok");
+    assert_string_equal(site_assign(m, site_uuid(0), 1), "ok");
     site_pass(m, 100);
     assert_non_null(fake_token(fence));
     end(m, 1);

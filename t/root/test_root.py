@@ -31,7 +31,8 @@ tap = Tap()
 
 def on_error(*what):
     sys.__excepthook__(*what)
-    print("# " + "\n# ".join(log_text().splitlines()[-40:]), flush=True)
+    print("# " + "\n# ".join(log_text().splitlines()[-40:]))
+    print(f"Bail out! {what[0].__name__}: {what[1]}", flush=True)
     sys.exit(1)
 
 
@@ -255,7 +256,15 @@ def full():
 
 
 def fill(limit=60):
-    return until(limit, full)
+    """Seconds until the pool is full(); None, with a print of what there is instead, when it does not become so."""
+    took = until(limit, full)
+    if took is None:
+        state = document()
+        print(f"#   not full: visitors {sorted(visitors)}, domains {sorted(domains())}")
+        for kind in ("personas", "sessions", "instances"):
+            for entry in state[kind]:
+                print(f"#   {kind}: {json.dumps(entry)}")
+    return took
 
 
 def found(before):

@@ -39,7 +39,7 @@
 #define LEAVING_MAX 8
 #define BACKLOG 511
 #define BACKOFF_MAX 30
-#define STEADY apr_time_from_sec(60) /**< a manager that lived so long did not crash at its start */
+#define STEADY apr_time_from_sec(5) /**< a manager that lived so long did not crash at its start */
 #define TEST_TIMEOUT 60000           /**< ms for personad --check */
 #define EXIT_EXEC 127                /**< exit codes 3, 7 and 15 of a child mean something to httpd */
 #define EXIT_OWN 64                  /**< the first of personad's own, above all signals */
@@ -55,7 +55,7 @@ typedef struct supervisor_t {
     const char *keys[2];         /**< into record_keys; NULL: none */
     pid_t pid;                   /**< the manager in force; 0: none */
     int lifeline;                /**< write end; the manager stops when it closes */
-    apr_time_t started;
+    apr_time_t started;          /**< when the manager begins, after its pause */
     int crashes;
     pid_t leaving[LEAVING_MAX];  /**< told to stop, not yet gone */
 } supervisor_t;
@@ -343,7 +343,7 @@ static const char *manager_start(const persona_conf_t *conf, int seconds, apr_po
     wipe(keys[1]);
     if (pid > 0) {
         supervisor->pid = pid;
-        supervisor->started = apr_time_now();
+        supervisor->started = apr_time_now() + apr_time_from_sec(seconds);
         watch(pid);
     }
     return error;

@@ -452,9 +452,8 @@ def killed(when, kill, most=1):
     """Does `kill`, then proves that a new person is served soon and that nobody and nothing is lost or twofold.
     `most` instances may be new then."""
     before, machines = held(), domains()
-    began = time.monotonic()
     kill()
-    took = newcomer(began)
+    took = newcomer(time.monotonic())
     tap.ok(took < SOON, f"kill -9 of the manager {when}: a new session soon", "%.2f s" % took)
     missing = found(before)
     tap.ok(not missing, f"kill -9 of the manager {when}: every session is found again", "; ".join(missing))

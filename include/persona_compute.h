@@ -130,6 +130,10 @@ typedef struct persona_compute_provider_t {
     /** Who holds it: APR_SUCCESS and *token, or APR_ENOENT. */
     apr_status_t (*fence_holder)(persona_compute_t *c, const char *name, const char **token,
                                  persona_result_t *res, apr_pool_t *p);
+    /** For which session it was taken, kept with the fence: APR_SUCCESS and *session, or APR_ENOENT. What it says
+     * counts only with the fence's token. NULL: the provider cannot tell. */
+    apr_status_t (*fence_session)(persona_compute_t *c, const char *name, const char **session,
+                                  persona_result_t *res, apr_pool_t *p);
     /** All fences of the namespace: array of persona_fence_t *. */
     apr_status_t (*fences)(persona_compute_t *c, apr_array_header_t **fences, persona_result_t *res, apr_pool_t *p);
     /** Remove the fence if it still has this token; only for names that do not exist any more. */

@@ -583,6 +583,7 @@ const persona_compute_provider_t persona_libvirt_provider = {
     .mark = libvirt_mark,
     .fence = libvirt_fence,
     .fence_holder = libvirt_fence_holder,
+    .fence_session = libvirt_fence_session,
     .fences = libvirt_fences,
     .unfence = libvirt_unfence,
     .destroy = destroy,

@@ -8,7 +8,8 @@
  * (persona_fence_token()), defining a secret is an atomic and idempotent test-and-set that outlives every
  * restart. No secret ever has a value.
  *
- *   persona:<driver>:<ns>:<uuid>         the fence of an instance: the uuid is the token of the session
+ *   persona:<driver>:<ns>:<uuid>         the fence of an instance: the uuid is the token of the session, which
+ *                                        the description names
  *   persona:<ns>:<name>                  the fence of something else, such as a person's home
  *   persona-intent:<driver>:<ns>:<uuid>  an intent: the description says of what; removed last
  *   persona-address:<network>:<ip>, persona-device:<name>
@@ -156,6 +157,40 @@ static const char *driver_word(const libvirt_t *lv)
     }
 }
 
+static const char *description_of(const char *xml, apr_pool_t *p)
+{
+    xmlDocPtr doc = xmlReadMemory(xml, (int)strlen(xml), "secret", NULL, XML_PARSE_NONET | XML_PARSE_NOERROR);
+    xmlNodePtr root = doc ? xmlDocGetRootElement(doc) : NULL;
+    const char *text = NULL;
+
+    for (xmlNodePtr node = root ? root->children : NULL; node; node = node->next) {
+        if (node->type == XML_ELEMENT_NODE && !strcmp((const char *)node->name, "description")) {
+            xmlChar *content = xmlNodeGetContent(node);
+            text = apr_pstrdup(p, (const char *)content);
+            xmlFree(content);
+        }
+    }
+    xmlFreeDoc(doc);
+    return text;
+}
+
+/** What libvirt_secret_take() was told about it: "" for nothing. APR_ENOENT: there is no such secret. */
+static apr_status_t secret_about(virConnectPtr conn, const char *usage, const char *code, const char *failure,
+                                 const char **about, persona_result_t *res, apr_pool_t *p)
+{
+    virSecretPtr secret = virSecretLookupByUsage(conn, USAGE_TYPE, usage);
+    char *xml = secret ? virSecretGetXMLDesc(secret, 0) : NULL;
+    apr_status_t status = xml ? APR_SUCCESS : libvirt_failed(conn, res, code, failure);
+    const char *text = xml ? description_of(xml, p) : NULL;
+
+    if (secret) {
+        virSecretFree(secret);
+    }
+    free(xml);
+    *about = text ? text : "";
+    return status;
+}
+
 /* ---- intents ---- */
 
 static const char *const stages[] = {"making", "made", "failed", "unmaking"};
@@ -182,43 +217,20 @@ apr_status_t libvirt_intent_write(libvirt_t *lv, virConnectPtr conn, const libvi
                                res, p);
 }
 
-static const char *description_of(const char *xml, apr_pool_t *p)
-{
-    xmlDocPtr doc = xmlReadMemory(xml, (int)strlen(xml), "secret", NULL, XML_PARSE_NONET | XML_PARSE_NOERROR);
-    xmlNodePtr root = doc ? xmlDocGetRootElement(doc) : NULL;
-    const char *text = NULL;
-
-    for (xmlNodePtr node = root ? root->children : NULL; node; node = node->next) {
-        if (node->type == XML_ELEMENT_NODE && !strcmp((const char *)node->name, "description")) {
-            xmlChar *content = xmlNodeGetContent(node);
-            text = apr_pstrdup(p, (const char *)content);
-            xmlFree(content);
-        }
-    }
-    xmlFreeDoc(doc);
-    return text;
-}
-
 apr_status_t libvirt_intent_read(libvirt_t *lv, virConnectPtr conn, const char *uuid, libvirt_intent_t **intent,
                                  persona_result_t *res, apr_pool_t *p)
 {
-    virSecretPtr secret = virSecretLookupByUsage(conn, USAGE_TYPE, intent_usage(lv, uuid, p));
-    char *xml, *text, *last, *word[4] = {NULL};
+    char *text, *last, *word[4] = {NULL};
+    const char *about;
+    apr_status_t status = secret_about(conn, intent_usage(lv, uuid, p), "gone",
+                                       apr_psprintf(p, "no instance %s", uuid), &about, res, p);
 
-    if (!secret) {
-        return libvirt_failed(conn, res, "gone", apr_psprintf(p, "no instance %s", uuid));
-    }
-    xml = virSecretGetXMLDesc(secret, 0);
-    if (!xml) {
-        apr_status_t status = libvirt_failed(conn, res, "gone", apr_psprintf(p, "no instance %s", uuid));
-        virSecretFree(secret);
+    if (status != APR_SUCCESS) {
         return status;
     }
-    virSecretFree(secret);
-    text = apr_pstrdup(p, description_of(xml, p));
-    free(xml);
+    text = apr_pstrdup(p, about);
     for (int i = 0; i < 4; ++i) {
-        word[i] = apr_strtok(i || !text ? NULL : text, " ", &last);
+        word[i] = apr_strtok(i ? NULL : text, " ", &last);
         if (!word[i]) {
             return persona_result_set(res, APR_EGENERAL, "intent", "the secret %s was not written by us",
                                       intent_usage(lv, uuid, p));
@@ -320,7 +332,7 @@ apr_status_t libvirt_release_all(virConnectPtr conn, const char *uuid, persona_r
 /* ---- fences ---- */
 
 typedef struct fence_args_t {
-    const char *name, *token;
+    const char *name, *token, *session;
     apr_array_header_t *fences;
 } fence_args_t;
 
@@ -360,16 +372,22 @@ static apr_status_t fence_work(libvirt_t *lv, virConnectPtr conn, void *data, pe
 {
     fence_args_t *args = data;
 
-    return libvirt_secret_take(conn, fence_usage(lv, args->name, p), args->token, "fence of mod_persona", res, p);
+    return libvirt_secret_take(conn, fence_usage(lv, args->name, p), args->token, args->session, res, p);
 }
 
 apr_status_t libvirt_fence(persona_compute_t *c, const char *name, const char *session, persona_result_t *res,
                            apr_pool_t *p)
 {
-    if (!name_valid(name)) {
+    libvirt_job_t *job;
+    fence_args_t *args;
+
+    if (!name_valid(name) || !libvirt_text_valid(session)) {
         return persona_result_set(res, APR_EINVAL, "fence", "a fence cannot have the name \"%s\"", name);
     }
-    return libvirt_job_run(fence_job(c, name, persona_fence_token(session, name, p), fence_work), res, p);
+    job = fence_job(c, name, persona_fence_token(session, name, p), fence_work);
+    args = job->args;
+    args->session = apr_pstrdup(job->pool, session);
+    return libvirt_job_run(job, res, p);
 }
 
 static apr_status_t holder_work(libvirt_t *lv, virConnectPtr conn, void *data, persona_result_t *res,
@@ -395,6 +413,34 @@ apr_status_t libvirt_fence_holder(persona_compute_t *c, const char *name, const 
     status = libvirt_job_run(job, res, p);
     if (status == APR_SUCCESS) {
         *token = args->token;
+    }
+    return status;
+}
+
+static apr_status_t session_work(libvirt_t *lv, virConnectPtr conn, void *data, persona_result_t *res,
+                                 apr_pool_t *p)
+{
+    fence_args_t *args = data;
+    const char *usage = fence_usage(lv, args->name, p);
+
+    return secret_about(conn, usage, "fence", apr_psprintf(p, "no secret %s", usage), &args->session, res, p);
+}
+
+apr_status_t libvirt_fence_session(persona_compute_t *c, const char *name, const char **session,
+                                   persona_result_t *res, apr_pool_t *p)
+{
+    libvirt_job_t *job;
+    fence_args_t *args;
+    apr_status_t status;
+
+    if (!name_valid(name)) {
+        return APR_ENOENT;
+    }
+    job = fence_job(c, name, NULL, session_work);
+    args = job->args;
+    status = libvirt_job_run(job, res, p);
+    if (status == APR_SUCCESS) {
+        *session = args->session;
     }
     return status;
 }

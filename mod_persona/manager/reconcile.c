@@ -128,6 +128,39 @@ static void job_refence(void *arg, apr_pool_t *p)
     free(task);
 }
 
+/** Fenced, and the metadata does not say for whom, as when a manager was killed between the two: the fence says it.
+ * Whose name has a colon is no session but a manager that retires. */
+static void job_name_session(void *arg, apr_pool_t *p)
+{
+    persona_task_t *task = arg;
+    persona_manager_t *m = task->manager;
+    persona_compute_t *c = task->site->compute;
+    const char *session = NULL;
+    persona_result_t res = {0};
+    persona_entry_t *e, *other;
+
+    if (c->provider->fence_session(c, task->uuid, &session, &res, p) == APR_SUCCESS &&
+        strlen(session) < PERSONA_SESSION_LEN && !strchr(session, ':')) {
+        persona_manager_lock(m);
+        e = persona_entry_find(m, task->uuid);
+        other = persona_entry_of_session(m, session);
+        if (e && e->orphan_since && e->retire == PERSONA_RETIRE_NONE && persona_entry_held_by(e, session, p)) {
+            if (other && other->retire == PERSONA_RETIRE_NONE) {
+                persona_entry_retire(m, e, "its session has another instance");
+            }
+            else {
+                persona_entry_bind(m, e, session, NULL, NULL);
+                e->home = *e->hook_path ? 1 : 0;
+                e->assigned_at = persona_manager_now(m);
+                e->changed = e->assigned_at;
+                persona_site_wake(task->site);
+            }
+        }
+        persona_manager_unlock(m);
+    }
+    free(task);
+}
+
 /* ---- one instance ---- */
 
 static const char *token_of(reading_t *r, const char *uuid)
@@ -217,10 +250,13 @@ static void meet_fenced(reading_t *r, persona_entry_t *e, const persona_instance
         persona_entry_retire(m, e, *e->reason ? e->reason : "its retirement was interrupted");
     }
     else {
-        /* Fenced, and nothing says for whom: the metadata is still to come, or never will. */
+        /* Fenced, and no metadata says for whom: it is still to come, or never will. */
         e->state = PERSONA_INSTANCE_ASSIGNED;
         if (!e->orphan_since) {
             e->orphan_since = persona_manager_now(m);
+            if (r->site->compute->provider->fence_session) {
+                persona_tasks_add(&r->tasks, m, r->site, NULL, job_name_session, e->uuid, NULL);
+            }
         }
         else if (persona_manager_now(m) - e->orphan_since > PERSONA_ATTACH_TIMEOUT) {
             persona_entry_retire(m, e, "it was assigned and nobody connected");

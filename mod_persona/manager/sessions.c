@@ -222,10 +222,10 @@ static void merge(persona_manager_t *m, persona_entry_t *copy, const persona_rec
                 persona_copy(e->path, record->path);
             }
         }
-        if (!e->merged && e->home == 1) {
+        if (!e->merged && e->home == 1 && *e->user) {
             persona_home_start(m, e, NULL, tasks); /* the same session is told yes at once */
         }
-        e->merged = 1;
+        e->merged = e->home != 1 || *e->user;
         *copy = *e;
     }
     persona_manager_unlock(m);

@@ -513,16 +513,20 @@ static void fence_race(void)
 
 static void fence_rules(void)
 {
-    const char *name = "address:net<&'\"w>:10.0.0.1", *token, *a = session_of(1, p), *b = session_of(2, p);
+    const char *name = "address:net<&'\"w>:10.0.0.1", *a = session_of(1, p), *b = session_of(2, p);
+    const char *token, *session;
     apr_array_header_t *fences;
     persona_result_t res = {0};
     persona_compute_t *other;
     int found = 0;
 
     printf("# A fence stands until its own token is given back\n");
-    ok(provider->fence_holder(one, name, &token, &res, p) == APR_ENOENT, "nobody has it");
+    ok(provider->fence_holder(one, name, &token, &res, p) == APR_ENOENT
+       && provider->fence_session(one, name, &session, &res, p) == APR_ENOENT, "nobody has it");
     succeeded(provider->fence(one, name, a, &res, p), &res, "one takes it");
     ok(provider->fence(two, name, b, &res, p) == APR_EEXIST, "another does not get it");
+    ok(provider->fence_session(two, name, &session, &res, p) == APR_SUCCESS && same(session, a),
+       "the fence tells for which session it was taken");
     ok(provider->unfence(two, name, persona_fence_token(b, name, p), &res, p) == APR_SUCCESS
        && provider->fence_holder(one, name, &token, &res, p) == APR_SUCCESS
        && same(token, persona_fence_token(a, name, p)), "the loser's token removes nothing");

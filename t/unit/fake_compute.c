@@ -90,6 +90,7 @@ void fake_set_fence(const char *name, const char *token)
             f->exists = 1;
             apr_cpystrn(f->name, name, sizeof(f->name));
             apr_cpystrn(f->token, token, sizeof(f->token));
+            f->session[0] = '\0';
             return;
         }
     }
@@ -313,6 +314,7 @@ static apr_status_t fake_fence(persona_compute_t *c, const char *name, const cha
             f->exists = 1;
             COPY(f->name, name);
             COPY(f->token, token);
+            COPY(f->session, session);
         }
     }
     if (status == APR_SUCCESS) {
@@ -337,6 +339,26 @@ static apr_status_t fake_holder(persona_compute_t *c, const char *name, const ch
     }
     if (status == APR_SUCCESS) {
         *token = apr_pstrdup(p, f->token);
+    }
+    pthread_mutex_unlock(&lock);
+    return status ? status : after;
+}
+
+static apr_status_t fake_session(persona_compute_t *c, const char *name, const char **session, persona_result_t *res,
+                                 apr_pool_t *p)
+{
+    apr_status_t status, after;
+    fake_fence_t *f;
+
+    (void)c;
+    pthread_mutex_lock(&lock);
+    status = begin(FAKE_HOLDER, res, &after);
+    f = find_fence(name);
+    if (status == APR_SUCCESS && !f) {
+        status = APR_ENOENT;
+    }
+    if (status == APR_SUCCESS) {
+        *session = fake.nameless ? "" : apr_pstrdup(p, f->session);
     }
     pthread_mutex_unlock(&lock);
     return status ? status : after;
@@ -418,6 +440,7 @@ const persona_compute_provider_t fake_provider = {
     .mark = fake_mark,
     .fence = fake_fence,
     .fence_holder = fake_holder,
+    .fence_session = fake_session,
     .fences = fake_fences,
     .unfence = fake_unfence,
     .destroy = fake_destroy,

@@ -26,7 +26,7 @@ typedef struct fake_instance_t {
 } fake_instance_t;
 
 typedef struct fake_fence_t {
-    char name[128], token[40];
+    char name[128], token[40], session[72];
     int exists;
 } fake_fence_t;
 
@@ -40,6 +40,7 @@ typedef struct fake_world_t {
     int calls[FAKE_OPS];
     int die_at;                  /**< the n-th changing call and all after it fail without effect; 0: none */
     int changes;                 /**< changing calls so far */
+    int nameless;                /**< fences do not tell for which session they were taken */
     int port;                    /**< what new instances get */
     apr_interval_time_t delay;   /**< of each fence */
     char trace[4096];            /**< changing calls that worked, by first letters: "F M D U " */

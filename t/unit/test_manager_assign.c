@@ -141,12 +141,30 @@ static void a_restart_before_the_metadata_has_the_session_too(void **state)
     assert_non_null(fake_find(a));
 }
 
+static void a_restart_before_the_metadata_learns_the_session_from_the_fence(void **state)
+{
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
+
+    (void)state;
+    fake.fail[FAKE_MARK] = APR_TIMEUP;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    fake.fail[FAKE_MARK] = APR_SUCCESS;
+    m = site_manager(0);
+    site_pass(m, 3);
+    assert_string_equal(fake_find(a)->session, site_session(1));
+    site_pass(m, 200);
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_ASSIGNED);
+    assert_string_equal(site_found(m, 1), a);
+}
+
 static void a_fence_that_nobody_can_name_is_retired_in_time(void **state)
 {
     persona_manager_t *m = site_with_pool(1);
     const char *a = site_uuid(0);
 
     (void)state;
+    fake.nameless = 1;
     fake.fail[FAKE_MARK] = APR_TIMEUP;
     assert_string_equal(site_assign(m, a, 1), "ok");
     fake.fail[FAKE_MARK] = APR_SUCCESS;
@@ -373,6 +391,7 @@ int main(void)
         SITE_TEST(slow_metadata_does_not_fail_a_claim),
         SITE_TEST(a_restart_has_the_session_again),
         SITE_TEST(a_restart_before_the_metadata_has_the_session_too),
+        SITE_TEST(a_restart_before_the_metadata_learns_the_session_from_the_fence),
         SITE_TEST(a_fence_that_nobody_can_name_is_retired_in_time),
         SITE_TEST(the_record_comes_back_after_a_flush),
         SITE_TEST(nobody_attached),

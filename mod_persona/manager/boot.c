@@ -64,7 +64,7 @@ static count_t count_instances(const apr_array_header_t *instances, const person
         const persona_instance_t *in = APR_ARRAY_IDX(instances, i, persona_instance_t *);
 
         if (!in->persona_id || strcmp(in->persona_id, persona->id) || !strcmp(in->uuid, but) ||
-            in->state == PERSONA_INSTANCE_RETIRING) {
+            in->state == PERSONA_INSTANCE_RETIRING || in->state == PERSONA_INSTANCE_GONE) {
             continue;
         }
         count.all++;
@@ -170,7 +170,11 @@ static void create_job(void *arg, apr_pool_t *p)
         }
     }
     else if (e) {
-        if (status != APR_EEXIST && persona) {
+        if (status == APR_EEXIST) {
+            /* The compute has what the tables do not know yet: not before they were read again. */
+            persona_stock_of(m, persona_id)->next_boot = persona_manager_now(m) + apr_time_from_sec(1);
+        }
+        else if (persona) {
             note_failure(m, persona_stock_of(m, persona_id), res.detail);
         }
         persona_entry_drop(m, e);

@@ -130,7 +130,8 @@ static step_e step_destroy(retirement_t *r, apr_pool_t *p)
         r->next = PERSONA_RETIRE_MARK; /* a late mark of another manager: the lease begins anew */
         return STEP_NEXT;
     }
-    if (status == APR_SUCCESS && r->lease_until && i->retiring_at != r->e.marked_at) {
+    if (status == APR_SUCCESS && i->state == PERSONA_INSTANCE_RETIRING && r->lease_until &&
+        i->retiring_at != r->e.marked_at) {
         /* It was something else in between, and another manager marked it again: somebody may have renewed. */
         r->e.marked_at = i->retiring_at;
         r->lease_until = persona_manager_now(r->m) + PERSONA_LEASE + PERSONA_CLOCK_SKEW;

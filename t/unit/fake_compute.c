@@ -265,8 +265,8 @@ static apr_status_t fake_mark(persona_compute_t *c, const char *uuid, const pers
     pthread_mutex_lock(&lock);
     status = begin(FAKE_MARK, res, &after);
     f = fake_find(uuid);
-    if (status == APR_SUCCESS && !f) {
-        status = APR_ENOENT;
+    if (status == APR_SUCCESS && (!f || f->state == PERSONA_INSTANCE_GONE)) {
+        status = APR_ENOENT; /* what is gone has nothing that could be marked */
     }
     if (status == APR_SUCCESS) {
         f->state = mark->state;

@@ -302,6 +302,51 @@ static void a_mark_that_another_manager_made_anew_restarts_the_lease_of_all(void
     assert_null(fake_find(a));
 }
 
+/** As an engine tells of it: its remains are there, its metadata is not. */
+static void dies(const char *uuid)
+{
+    fake_instance_t *f = fake_find(uuid);
+
+    f->state = PERSONA_INSTANCE_GONE;
+    f->running = 0;
+    f->session[0] = f->user[0] = f->app[0] = '\0';
+}
+
+static void what_is_gone_is_waited_for_through_one_lease(void **state)
+{
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
+
+    (void)state;
+    site_persona("one", 0, 10, "image");
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    site_pass(m, 3);
+    dies(a);
+    m = site_manager(0);
+    site_pass(m, 55);
+    assert_non_null(fake_find(a));
+    site_pass(m, 15);
+    assert_null(fake_find(a));
+    assert_null(fake_token(a));
+}
+
+static void what_is_gone_takes_no_place_in_the_pool(void **state)
+{
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
+
+    (void)state;
+    site_persona("one", 1, 1, "image");
+    site_pass(m, 3);
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    site_pass(m, 3);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_READY), 0);
+    dies(a);
+    site_pass(m, 5);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_CREATING) + fake_count(PERSONA_INSTANCE_READY), 1);
+    assert_non_null(fake_find(a));
+}
+
 static void drain_all_empties(void **state)
 {
     persona_manager_t *m = site_with_pool(3);
@@ -375,6 +420,8 @@ int main(void)
         SITE_TEST(one_that_cannot_be_marked_ready_is_not_tried_in_a_loop),
         SITE_TEST(the_fence_of_nothing_is_removed),
         SITE_TEST(a_late_mark_of_another_manager_restarts_the_lease),
+        SITE_TEST(what_is_gone_is_waited_for_through_one_lease),
+        SITE_TEST(what_is_gone_takes_no_place_in_the_pool),
         SITE_TEST(a_mark_that_another_manager_made_anew_restarts_the_lease_of_all),
         SITE_TEST(drain_all_empties),
         SITE_TEST(a_session_is_retired_by_force_only),

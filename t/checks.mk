@@ -33,6 +33,7 @@ EXTRA_DIST += \
 	t/model/lease.pml \
 	t/model/run \
 	t/personas \
+	t/relay/test_host.py \
 	t/relay/test_relay.py \
 	t/root/image \
 	t/root/intruder \

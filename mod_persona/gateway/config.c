@@ -159,6 +159,18 @@ static const char *set_memcached(cmd_parms *cmd, void *unused, const char *value
                  : set_string(cmd, unused, value);
 }
 
+static const char *set_session_host(cmd_parms *cmd, void *unused, const char *value)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)unused;
+    if (!error) {
+        error = persona_host_check(value, &persona_conf(cmd->server)->session_host, cmd->pool);
+        error = error ? apr_pstrcat(cmd->pool, "PersonaSessionHost: \"", value, "\": ", error, NULL) : NULL;
+    }
+    return error;
+}
+
 static const char *set_forecast(cmd_parms *cmd, void *unused, const char *value)
 {
     char *lower = apr_pstrdup(cmd->pool, value);
@@ -310,6 +322,8 @@ const command_rec persona_commands[] = {
     AP_INIT_TAKE1(
         "PersonaHomeURL", set_string, AT(home_url), RSRC_CONF,
         "WebDAV folder of this server, as instances reach it, with one home for each user"),
+    AP_INIT_TAKE1("PersonaSessionHost", set_session_host, NULL, RSRC_CONF,
+                  "Hosts for sessions that speak HTTP, one each, such as *.desk.example.org, a ServerAlias"),
     AP_INIT_FLAG("PersonaGateway", set_gateway, NULL, ACCESS_CONF,
                  "On: this <Location> is the portal, and an application's sessions are below it"),
     AP_INIT_TAKE1("PersonaRoles", set_roles, NULL, ACCESS_CONF,
@@ -424,6 +438,7 @@ void persona_config_settings(const persona_conf_t *conf, server_rec *s,
     settings->manager_user = conf->manager_user;
     settings->forecast = conf->forecast;
     settings->home_url = conf->home_url;
+    settings->session_host = conf->session_host;
     settings->wait_cost = conf->wait_cost;
     settings->hit_rate = conf->hit_rate;
     settings->schedule = conf->schedule;

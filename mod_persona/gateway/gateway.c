@@ -7,6 +7,7 @@
  *   BASE.persona/FILE         style sheets, scripts, icons
  *   BASE APP/                 the session: the viewer's page, or the instance's own URL space
  *   BASE APP/.persona/OP      wait, state, stream, end, new: below the application, so its own Require rules hold
+ * host.c has what another host of a session makes of them.
  *
  * The work is done in the handler and not in a fixup, so that a subrequest that only asks whether this user may
  * open an application claims nothing.
@@ -51,7 +52,8 @@ static int is_ours(request_rec *r)
 int persona_gateway_translate(request_rec *r)
 {
     if (!is_ours(r)) {
-        return DECLINED;
+        /* The host of a session serves that session, and nothing else of this server. */
+        return persona_host_label(r) ? HTTP_NOT_FOUND : DECLINED;
     }
     r->filename = apr_pstrcat(r->pool, "persona:", r->uri, NULL);
     return OK;
@@ -245,7 +247,7 @@ static int do_session(persona_visit_t *visit)
         return persona_page_outcome(visit, outcome);
     }
     if (visit->record->stream == PERSONA_STREAM_HTTP) {
-        return persona_relay(visit);
+        return visit->conf->session_host ? persona_host_send(visit) : persona_relay(visit);
     }
     if (*visit->path) {
         return HTTP_NOT_FOUND;
@@ -356,7 +358,7 @@ int persona_gateway_handler(request_rec *r)
 {
     persona_visit_t *visit;
     const persona_dir_t *dir;
-    const char *rest, *slash;
+    const char *rest, *slash, *label;
 
     if (!r->handler || strcmp(r->handler, HANDLER)) {
         return DECLINED;
@@ -367,7 +369,8 @@ int persona_gateway_handler(request_rec *r)
         return redirect(r, dir->base);
     }
     rest = r->uri + strlen(dir->base);
-    if (!*rest) {
+    label = persona_host_label(r);
+    if (!*rest && !label) {
         return persona_portal_handler(r, persona_conf(r->server), dir);
     }
     if (!strncmp(rest, OWN, sizeof(OWN) - 1)) {
@@ -386,7 +389,7 @@ int persona_gateway_handler(request_rec *r)
     visit->fresh = visit->wants == PERSONA_WANTS_PAGE || !strncmp(visit->path, OWN, sizeof(OWN) - 1);
     visit->deadline = r->request_time + visit->conf->timeout;
     visit->eta_low = visit->eta_typical = visit->eta_high = -1;
-    if (!app_valid(visit->app)) {
+    if (!app_valid(visit->app) && !(label && !*rest)) {
         return HTTP_NOT_FOUND;
     }
     if (strlen(visit->user) > PERSONA_USER_MAX) {
@@ -394,11 +397,14 @@ int persona_gateway_handler(request_rec *r)
                       PERSONA_USER_MAX);
         return HTTP_FORBIDDEN;
     }
-    if (!slash) {
+    if (!slash && *rest) {
         return redirect(
             r, apr_pstrcat(r->pool, app_prefix(visit), r->args ? "?" : NULL, r->args, NULL));
     }
     visit->raw = raw_rest(visit);
+    if (label) {
+        return persona_host_handler(visit, label);
+    }
     if (!strncmp(visit->path, OWN, sizeof(OWN) - 1)) {
         return do_control(visit, visit->path + sizeof(OWN) - 1);
     }

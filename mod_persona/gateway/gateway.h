@@ -38,6 +38,7 @@ typedef struct persona_conf_t {
     const char *directory;      /**< PersonaDirectory; NULL: the module does nothing */
     const char *state_dir, *key_file, *manager_user, *manager, *assets, *socket;
     const char *memcached, *forecast, *home_url;
+    const char *session_host;   /**< PersonaSessionHost without its '*': ".desk.example.org"; NULL: none */
     apr_array_header_t *computes; /**< of persona_compute_conf_t */
     apr_interval_time_t schedule, timeout;
     double wait_cost, hit_rate; /**< < 0: not set */
@@ -174,6 +175,19 @@ persona_visit_e persona_visit_home(persona_visit_t *visit);
 apr_array_header_t *persona_visit_roles(request_rec *r, const persona_dir_t *dir);
 /** Ask the manager to look whether the instance still lives. */
 void persona_visit_condemn(persona_visit_t *visit, const char *reason);
+
+/* ---- host.c ---- */
+
+/** The suffix of a PersonaSessionHost. NULL, or what would be right. */
+const char *persona_host_check(const char *pattern, const char **suffix, apr_pool_t *p);
+/** What stands for the '*' where the request is for the host of a session; NULL: it is not. */
+const char *persona_host_label(request_rec *r);
+/** The ready session of an http persona: to its own host. */
+int persona_host_send(persona_visit_t *visit);
+/** Who it is at a session's host: the pass says it, and nobody is asked to sign in. */
+int persona_host_authn(request_rec *r);
+/** A request at a session's host; `visit->app` is "" for the portal. */
+int persona_host_handler(persona_visit_t *visit, const char *label);
 
 /* ---- pages.c ---- */
 

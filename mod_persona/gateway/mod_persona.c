@@ -95,6 +95,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_pre_translate_name(persona_gateway_pre_translate, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_translate_name(persona_gateway_translate, after_rewrite, before_proxy, APR_HOOK_FIRST);
+    ap_hook_check_authn(persona_host_authn, NULL, NULL, APR_HOOK_FIRST, AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_map_to_storage(persona_gateway_map, NULL, before_proxy, APR_HOOK_FIRST);
     ap_hook_fixups(fixups, NULL, NULL, APR_HOOK_LAST);
     ap_hook_handler(persona_gateway_handler, NULL, before_proxy, APR_HOOK_REALLY_FIRST);

@@ -6,6 +6,8 @@ libpersona_gateway_la_SOURCES = \
 	mod_persona/gateway/cookie.h \
 	mod_persona/gateway/html.c \
 	mod_persona/gateway/html.h \
+	mod_persona/gateway/pass.c \
+	mod_persona/gateway/pass.h \
 	mod_persona/gateway/rfb.c \
 	mod_persona/gateway/rfb.h \
 	mod_persona/gateway/websocket.c \
@@ -22,6 +24,7 @@ mod_persona_la_SOURCES = \
 	mod_persona/gateway/gateway.c \
 	mod_persona/gateway/gateway.h \
 	mod_persona/gateway/home.c \
+	mod_persona/gateway/host.c \
 	mod_persona/gateway/mod_persona.c \
 	mod_persona/gateway/pages.c \
 	mod_persona/gateway/portal.c \

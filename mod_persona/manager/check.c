@@ -66,15 +66,15 @@ static const char *check_persona(const persona_settings_t *settings, const perso
     return provider && provider->check_persona ? provider->check_persona(conf, persona, p) : NULL;
 }
 
-/** An http stream is relayed under the gateway's own URL, so a browser takes its pages for the portal's. */
+/** Without PersonaSessionHost a browser takes the pages of an http stream for the portal's. */
 static void warn_of_origin(const persona_t *persona, FILE *out)
 {
     if (persona->environment.stream == PERSONA_STREAM_HTTP) {
         fprintf(out,
                 PERSONA_CHECK_WARNING
                 "%s: persona \"%s\" has an http stream, which is served from the portal's own origin: "
-                "a page of its instances can act as its user at this gateway; give it a vnc stream, or "
-                "only applications that you trust as the portal itself\n",
+                "a page of its instances can act as its user at this gateway; set PersonaSessionHost, give it a "
+                "vnc stream, or only applications that you trust as the portal itself\n",
                 persona->file, persona->id);
     }
 }
@@ -112,7 +112,9 @@ int persona_manager_check(const persona_settings_t *settings, FILE *out, apr_poo
             fprintf(out, "%s: %s\n", persona->file, problem);
             count++;
         }
-        warn_of_origin(persona, out);
+        if (!settings->session_host) {
+            warn_of_origin(persona, out);
+        }
     }
     persona_catalog_release(catalog);
     return count;

@@ -110,6 +110,7 @@ static void round_trip(void **state)
         .manager_user = "persona",
         .forecast = "shadow",
         .home_url = "http://192.0.2.1/home",
+        .session_host = ".desk.example.org",
         .control = "/run/c",
         .wait_cost = 2.5,
         .hit_rate = 0.99,

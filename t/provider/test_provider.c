@@ -855,6 +855,7 @@ int main(int argc, char **argv)
 {
     persona_result_t res = {0};
 
+    setvbuf(stdout, NULL, _IOLBF, 0); /* progress is seen as it is made */
     apr_initialize();
     apr_pool_create(&p, NULL);
     parse(argc - 1, argv + 1);

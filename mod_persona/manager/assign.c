@@ -17,6 +17,7 @@
 #include <apr_strings.h>
 
 #include "assign.h"
+#include "events.h"
 #include "monotonic.h"
 
 /** Guarded by the manager's lock; freed with its last reference. */
@@ -34,6 +35,8 @@ typedef struct assign_t {
     char session[PERSONA_SESSION_LEN], user[PERSONA_USER_MAX + 1], app[PERSONA_NAME_MAX + 1];
     json_t *roles;
     int cold;
+    apr_time_t arrived;
+    apr_int64_t ticket;
 } assign_t;
 
 static void assign_release(assign_t *a)
@@ -63,6 +66,8 @@ static assign_t *assign_make(persona_manager_t *m, persona_site_t *site, const p
     persona_copy(a->app, ask->app);
     a->roles = json_incref(ask->roles);
     a->cold = ask->cold;
+    a->arrived = ask->arrived;
+    a->ticket = ask->ticket;
     return a;
 }
 
@@ -147,6 +152,7 @@ static void settle(persona_manager_t *m, assign_t *a, const persona_instance_t *
         e->cold = a->cold;
         stock->claims++;
         stock->cold_claims += a->cold ? 1 : 0;
+        persona_events_claim(m, e, a->roles, a->ticket, a->arrived);
         if (*e->hook_path) {
             persona_home_start(m, e, a->roles, tasks);
         }

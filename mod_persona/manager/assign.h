@@ -15,6 +15,7 @@ typedef struct persona_ask_t {
     json_t *roles; /**< borrowed; NULL: none */
     int cold;
     apr_time_t arrived; /**< 0: unknown */
+    apr_int64_t ticket; /**< drawn in the line; < 0: none was */
 } persona_ask_t;
 
 /** Take the fence for the session, look at the instance, say yes or no. YES: *entry is a copy of the entry that

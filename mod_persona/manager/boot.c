@@ -12,6 +12,7 @@
 #include <apr_strings.h>
 
 #include "boot.h"
+#include "events.h"
 #include "persona/digest.h"
 #include "probe.h"
 
@@ -44,6 +45,7 @@ void persona_boot_failed(persona_manager_t *m, persona_entry_t *e, const char *r
         return;
     }
     note_failure(m, persona_stock_of(m, e->persona_id), reason);
+    persona_events_fail(m, e, reason);
     persona_entry_retire(m, e, reason);
 }
 
@@ -137,6 +139,7 @@ static void create_job(void *arg, apr_pool_t *p)
     const persona_t *persona;
     persona_entry_t *e;
     apr_status_t status = APR_ENOENT;
+    apr_time_t began = persona_manager_now(m);
     char persona_id[PERSONA_NAME_MAX + 1] = "";
 
     persona_manager_lock(m);
@@ -168,6 +171,7 @@ static void create_job(void *arg, apr_pool_t *p)
             e->port = made->port;
             e->read_at = made->read_at;
         }
+        persona_events_create(m, e, task->text, e->created - began);
     }
     else if (e) {
         if (status == APR_EEXIST) {
@@ -176,6 +180,7 @@ static void create_job(void *arg, apr_pool_t *p)
         }
         else if (persona) {
             note_failure(m, persona_stock_of(m, persona_id), res.detail);
+            persona_events_fail(m, e, res.detail);
         }
         persona_entry_drop(m, e);
     }
@@ -239,6 +244,7 @@ static void ready_job(void *arg, apr_pool_t *p)
             boot = e->ready_at - e->created;
             stock = persona_stock_of(m, e->persona_id);
             stock->boots[stock->boot_count++ % PERSONA_BOOTS_KEPT] = boot;
+            persona_events_ready(m, e, boot);
             stock->failures = 0;
             stock->next_boot = 0;
             stock->problem[0] = '\0';

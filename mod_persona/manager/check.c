@@ -8,6 +8,7 @@
 #include <apr_strings.h>
 
 #include "check.h"
+#include "database.h"
 #include "persona/catalog.h"
 
 static const persona_compute_conf_t *find_compute(const persona_settings_t *settings,
@@ -79,11 +80,33 @@ static void warn_of_origin(const persona_t *persona, FILE *out)
     }
 }
 
+/** A directive that somebody wrote must be right; where nobody did, a site goes on without a history. */
+static int check_database(const persona_settings_t *settings, FILE *out, apr_pool_t *p)
+{
+    const char *problem;
+
+    if (!settings->database || !settings->database_params) {
+        return 0;
+    }
+    if (!settings->database_chosen) {
+        problem = persona_database_driver_check(settings->database, p);
+        if (problem) {
+            fprintf(out, PERSONA_CHECK_WARNING "no history will be written: %s\n", problem);
+        }
+        return 0;
+    }
+    problem = persona_database_check(settings->database, settings->database_params, settings->manager_user, p);
+    if (problem) {
+        fprintf(out, "PersonaDatabase: %s\n", problem);
+    }
+    return problem != NULL;
+}
+
 int persona_manager_check(const persona_settings_t *settings, FILE *out, apr_pool_t *p)
 {
     persona_catalog_t *catalog;
     const char *problem;
-    int i, count = 0;
+    int i, count = check_database(settings, out, p);
 
     for (i = 0; i < settings->computes->nelts; i++) {
         const persona_compute_conf_t *conf =

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file control.c
- * @brief The operations of the control socket: drain, refresh, retire, reload, audit.
+ * @brief The operations of the control socket: drain, refresh, retire, reload, audit, history.
  */
 #include <string.h>
 
+#include <apr_strings.h>
+
 #include "audit.h"
+#include "events.h"
 #include "monotonic.h"
 #include "ops.h"
 
@@ -171,23 +174,82 @@ static json_t *op_audit(persona_manager_t *m, const json_t *request, apr_pool_t 
     return answer;
 }
 
-json_t *persona_ops_control(persona_manager_t *m, const char *op, const json_t *request,
-                            apr_pool_t *p)
+static json_t *op_history(persona_manager_t *m, const json_t *request, apr_pool_t *p)
 {
-    if (!strcmp(op, "drain")) {
-        return op_drain(m, request, p);
+    persona_history_query_t query = {{NULL, NULL}, NULL, NULL, 0, 0, 0, 0};
+    persona_result_t res = {0};
+    json_t *rows = NULL;
+    apr_status_t status;
+    int more = 0;
+
+    if (!m->trail) {
+        return persona_ops_status("none", "no history is written here; the error log says why");
     }
-    if (!strcmp(op, "refresh")) {
-        return op_refresh(m, request, p);
+    query.users[0] = persona_ops_text(request, "user", PERSONA_USER_MAX);
+    query.persona = persona_ops_text(request, "persona", PERSONA_NAME_MAX);
+    query.instance = persona_ops_text(request, "instance", PERSONA_UUID_LEN - 1);
+    query.since = json_integer_value(json_object_get(request, "since"));
+    query.before = json_integer_value(json_object_get(request, "before"));
+    query.limit = (int)json_integer_value(json_object_get(request, "limit"));
+    query.hours = is_true(request, "hours");
+    status = persona_trail_read(m->trail, &query, &rows, &more, &res, p);
+    if (status == APR_EBUSY) {
+        return persona_ops_status("no", "the history is being read by somebody else; try again");
     }
-    if (!strcmp(op, "retire")) {
-        return op_retire(m, request, p);
+    if (status != APR_SUCCESS) {
+        return persona_ops_status("no", apr_pstrcat(p, "the history cannot be read: ", res.detail, NULL));
     }
-    if (!strcmp(op, "reload")) {
-        return op_reload(m, request, p);
+    return json_pack("{s:s, s:o, s:b}", "status", "ok", "rows", rows, "more", more);
+}
+
+/** What was asked for, in words for the history; NULL: it changes nothing. */
+static const char *deed(const char *op, const json_t *request, apr_pool_t *p)
+{
+    static const char *const names[] = {"persona", "compute", "instance", NULL};
+    static const char *const flags[] = {"all", "off", "sessions", "force", "repair", NULL};
+    const char *words = op;
+    int i;
+
+    if (!strcmp(op, "history") || (!strcmp(op, "audit") && !is_true(request, "repair"))) {
+        return NULL;
     }
-    if (!strcmp(op, "audit")) {
-        return op_audit(m, request, p);
+    for (i = 0; names[i]; i++) {
+        const char *name = persona_ops_text(request, names[i], PERSONA_NAME_MAX);
+
+        words = name ? apr_pstrcat(p, words, " ", names[i], " ", name, NULL) : words;
+    }
+    for (i = 0; flags[i]; i++) {
+        words = is_true(request, flags[i]) ? apr_pstrcat(p, words, " --", flags[i], NULL) : words;
+    }
+    return words;
+}
+
+static const struct {
+    const char *name;
+    json_t *(*run)(persona_manager_t *m, const json_t *request, apr_pool_t *p);
+} operations[] = {
+    {"drain", op_drain},   {"refresh", op_refresh}, {"retire", op_retire},
+    {"reload", op_reload}, {"audit", op_audit},     {"history", op_history},
+};
+
+json_t *persona_ops_control(persona_manager_t *m, const persona_ipc_peer_t *peer, const char *op,
+                            const json_t *request, apr_pool_t *p)
+{
+    const char *words, *status;
+    json_t *answer;
+    size_t i;
+
+    for (i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
+        if (strcmp(operations[i].name, op)) {
+            continue;
+        }
+        answer = operations[i].run(m, request, p);
+        words = deed(op, request, p);
+        status = json_string_value(json_object_get(answer, "status"));
+        if (words && status) {
+            persona_events_admin(m, peer, strcmp(status, "ok") ? apr_pstrcat(p, words, ": ", status, NULL) : words);
+        }
+        return answer;
     }
     return NULL;
 }

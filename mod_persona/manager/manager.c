@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "boot.h"
+#include "events.h"
 #include "forecaster.h"
 #include "hook.h"
 #include "manager.h"
@@ -129,6 +130,30 @@ static void loop(persona_manager_t *m, int signals, apr_pool_t *p)
     }
 }
 
+/** The history is never a reason not to start. */
+static void start_trail(persona_manager_t *m, apr_pool_t *p)
+{
+    const persona_settings_t *settings = m->settings;
+    persona_trail_conf_t conf = {settings->database, settings->database_params, m->id, settings->history, {NULL, NULL},
+                                 0};
+    apr_status_t status;
+    int i;
+
+    if (!settings->database || !settings->database_params) {
+        return;
+    }
+    for (i = 0; settings->pseudonyms && i < 2; i++) {
+        conf.pseudonym_keys[i] = persona_settings_key(settings, i, "pseudonym", p);
+    }
+    status = persona_trail_create(&m->trail, &conf, p);
+    if (status != APR_SUCCESS) {
+        const char *problem = persona_database_driver_check(settings->database, p);
+
+        persona_log(PERSONA_LOG_ERR, problem ? 0 : status, "no history is written: %s",
+                    problem ? problem : "its thread cannot be started");
+    }
+}
+
 static apr_status_t start_threads(persona_manager_t *m, apr_pool_t *p)
 {
     apr_status_t status = persona_prober_create(&m->prober, persona_boot_probed, m, p);
@@ -174,6 +199,7 @@ int persona_manager_main(const persona_settings_t *settings)
     persona_manager_t *m;
     apr_pool_t *p, *scratch;
     apr_status_t status;
+    apr_int64_t lost;
     int signals = open_signals();
 
     persona_hook_init();
@@ -194,6 +220,7 @@ int persona_manager_main(const persona_settings_t *settings)
         persona_log(PERSONA_LOG_ERR, status, "the manager cannot start");
         return PERSONA_EXIT_START;
     }
+    start_trail(m, p);
     m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     status = m->wake_fd < 0 ? errno : start_threads(m, p);
     if (status == APR_SUCCESS) {
@@ -217,5 +244,9 @@ int persona_manager_main(const persona_settings_t *settings)
         persona_ipc_stop(control, STOP_GRACE);
     }
     finish(m);
+    lost = persona_trail_stop(m->trail, STOP_GRACE);
+    if (lost) {
+        persona_log(PERSONA_LOG_WARNING, 0, "%" APR_INT64_T_FMT " events did not get into the history", lost);
+    }
     return PERSONA_EXIT_OK;
 }

@@ -11,6 +11,7 @@
 #include <apr_strings.h>
 
 #include "assign.h"
+#include "events.h"
 #include "forecaster.h"
 #include "monotonic.h"
 #include "ops.h"
@@ -180,6 +181,9 @@ static const char *read_ask(const json_t *request, persona_ask_t *ask)
     ask->cold = json_is_true(json_object_get(request, "cold")) ||
                 json_integer_value(json_object_get(request, "cold")) != 0;
     ask->arrived = json_integer_value(json_object_get(request, "arrived"));
+    ask->ticket = json_is_integer(json_object_get(request, "ticket"))
+                      ? json_integer_value(json_object_get(request, "ticket"))
+                      : -1;
     if (!ask->session || !ask->persona_id || !ask->user || !ask->app) {
         return "\"session\", \"persona\", \"user\" and \"app\" are needed";
     }
@@ -437,6 +441,9 @@ static json_t *op_end(persona_manager_t *m, const persona_ipc_peer_t *peer, cons
     if (done) {
         /* Before the answer: the user's next click must not find the session that is going. */
         persona_retire_forget(m, entry, p);
+        if (peer->control) {
+            persona_events_admin(m, peer, apr_psprintf(p, "end session %.12s", session));
+        }
     }
     return persona_ops_status(done ? "ok" : "none", NULL);
 }
@@ -558,10 +565,16 @@ static json_t *op_wait(persona_manager_t *m, const persona_ipc_peer_t *peer, con
 static json_t *op_visit(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
                         apr_pool_t *p)
 {
-    (void)m;
+    const char *user = persona_ops_text(request, "user", PERSONA_USER_MAX);
+    const json_t *roles = json_object_get(request, "roles");
+
     (void)peer;
-    (void)request;
     (void)p;
+    if (user && json_is_array(roles) && json_array_size(roles) <= ROLES_MAX) {
+        persona_manager_lock(m);
+        persona_events_visit(m, user, roles, persona_ops_text(request, "app", PERSONA_NAME_MAX));
+        persona_manager_unlock(m);
+    }
     return persona_ops_status("ok", NULL);
 }
 
@@ -652,7 +665,7 @@ static json_t *dispatch(persona_manager_t *m, const persona_ipc_peer_t *peer, co
         }
     }
     if (peer->control) {
-        answer = persona_ops_control(m, op, request, p);
+        answer = persona_ops_control(m, peer, op, request, p);
     }
     return answer ? answer : bad("this operation is not known here");
 }

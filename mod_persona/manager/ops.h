@@ -5,7 +5,9 @@
  *
  * On the control socket, beside those: `drain` takes {"persona": id} or {"compute": name} or {"all": true}, and
  * {"off": true} to fill the pools again, {"sessions": true} to end the sessions too (`all` implies it);
- * `refresh` {"persona": id}; `retire` {"instance": uuid, ["force": true]}; `end` {"session": S}; `reload`.
+ * `refresh` {"persona": id}; `retire` {"instance": uuid, ["force": true]}; `end` {"session": S}; `reload`;
+ * `history` {["user"], ["persona"], ["instance"], ["since": us], ["before": id, or with hours an hour],
+ * ["limit": n], ["hours": true]} -> rows (as persona_history_read() gives them), more: bool, scope.
  */
 #ifndef PERSONA_MANAGER_OPS_H
 #define PERSONA_MANAGER_OPS_H
@@ -17,8 +19,8 @@
 json_t *persona_ops_answer(void *manager, const persona_ipc_peer_t *peer, const json_t *request);
 
 /** control.c: operations of the control socket, or NULL where it is none of them. */
-json_t *persona_ops_control(persona_manager_t *m, const char *op, const json_t *request,
-                            apr_pool_t *p);
+json_t *persona_ops_control(persona_manager_t *m, const persona_ipc_peer_t *peer, const char *op,
+                            const json_t *request, apr_pool_t *p);
 
 /** Answers; `catalog` is added by persona_ops_answer(). */
 json_t *persona_ops_status(const char *status, const char *reason);

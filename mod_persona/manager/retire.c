@@ -16,6 +16,7 @@
 #include <apr_strings.h>
 
 #include "assign.h"
+#include "events.h"
 #include "forecaster.h"
 #include "pool/session.h"
 #include "retire.h"
@@ -96,15 +97,18 @@ static step_e step_forget(retirement_t *r, apr_pool_t *p)
     int own = 0;
 
     r->next = PERSONA_RETIRE_RELEASE;
+    persona_manager_lock(r->m);
+    persona_events_retire(r->m, &r->e);
     if (!*r->e.session) {
+        persona_manager_unlock(r->m);
         return STEP_NEXT;
     }
-    persona_manager_lock(r->m);
     e = persona_entry_of_session(r->m, r->e.session);
     own = !e || !strcmp(e->uuid, r->e.uuid);
     if (own) {
         persona_ended_note(r->m, r->e.session, r->e.reason);
         persona_forecaster_ended(r->m, r->e.persona_id);
+        persona_events_end(r->m, &r->e);
     }
     persona_manager_unlock(r->m);
     if (own) {
@@ -201,6 +205,9 @@ static step_e step_unfence(retirement_t *r, apr_pool_t *p)
     if (status != APR_SUCCESS && status != APR_ENOENT) {
         return STEP_AGAIN;
     }
+    persona_manager_lock(r->m);
+    persona_events_gone(r->m, &r->e);
+    persona_manager_unlock(r->m);
     persona_log(PERSONA_LOG_INFO, 0, "instance %s (%s) is gone: %s", r->e.uuid, r->e.persona_id,
                 r->e.reason);
     r->next = PERSONA_RETIRE_NONE;

@@ -12,8 +12,14 @@ libpersona_manager_la_SOURCES = \
 	mod_persona/manager/control.c \
 	mod_persona/manager/crew.c \
 	mod_persona/manager/crew.h \
+	mod_persona/manager/database.c \
+	mod_persona/manager/database.h \
+	mod_persona/manager/events.c \
+	mod_persona/manager/events.h \
 	mod_persona/manager/forecaster.c \
 	mod_persona/manager/forecaster.h \
+	mod_persona/manager/history.c \
+	mod_persona/manager/history.h \
 	mod_persona/manager/home.c \
 	mod_persona/manager/hook.c \
 	mod_persona/manager/hook.h \
@@ -40,7 +46,9 @@ libpersona_manager_la_SOURCES = \
 	mod_persona/manager/state.c \
 	mod_persona/manager/state.h \
 	mod_persona/manager/status.c \
-	mod_persona/manager/status.h
+	mod_persona/manager/status.h \
+	mod_persona/manager/trail.c \
+	mod_persona/manager/trail.h
 libpersona_manager_la_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS)
 libpersona_manager_la_LIBADD = $(CURL_LIBS) $(APRUTIL_LIBS) $(APR_LIBS) $(JANSSON_LIBS) -lpthread
 

@@ -14,6 +14,7 @@
 #include <apr_strings.h>
 
 #include "boot.h"
+#include "events.h"
 #include "forecaster.h"
 #include "maker.h"
 #include "monotonic.h"
@@ -152,6 +153,7 @@ apr_status_t persona_manager_create(persona_manager_t **manager, const persona_s
     m->assigning = apr_hash_make(p);
     m->ended = apr_hash_make(p);
     m->dropped = apr_hash_make(p);
+    m->visitors = apr_hash_make(p);
     m->stocks = apr_hash_make(p);
     m->strays = apr_hash_make(p);
     m->started = apr_time_now();
@@ -234,5 +236,6 @@ void persona_manager_tick(persona_manager_t *m, int full, apr_pool_t *p)
     m->ticked = persona_manager_now(m);
     persona_manager_unlock(m);
     persona_tasks_push(&tasks);
+    persona_events_tick(m);
     persona_catalog_release(catalog);
 }

@@ -52,6 +52,7 @@
 
 typedef struct persona_manager_t persona_manager_t;
 typedef struct persona_prober_t persona_prober_t;
+struct persona_trail_t;
 
 /** How far the retirement of an instance has come; each step is safe to repeat. */
 typedef enum {
@@ -158,6 +159,8 @@ typedef struct persona_stock_t {
     unsigned boot_count;                           /**< of all boots that succeeded */
     unsigned boots_told;                           /**< of these, to the model */
     unsigned claims, cold_claims;
+    int sessions, sessions_high; /**< at once: at the last tick, and at most in high_hour */
+    apr_int64_t high_hour;       /**< hours since the epoch */
     int failures; /**< boots that failed in a row */
     apr_time_t next_boot;
     char problem[PERSONA_REASON_MAX + 64]; /**< why the last boot failed; "": it did not */
@@ -198,6 +201,7 @@ struct persona_manager_t {
     int site_count;
     persona_crew_t *hooks;    /**< calls to instances, which may be hostile and slow */
     persona_prober_t *prober; /**< NULL: nothing is probed (tests) */
+    struct persona_trail_t *trail; /**< NULL: no history is written */
     persona_clock_cb *clock;  /**< NULL: the system's */
     void *clock_baton;
     int wake_fd;                  /**< eventfd of the tick; -1: none */
@@ -213,6 +217,7 @@ struct persona_manager_t {
     apr_hash_t *sessions;   /**< S -> persona_entry_t that it holds */
     apr_hash_t *assigning;  /**< S -> assign_t under way, see assign.c */
     apr_hash_t *ended;      /**< S -> why it ended */
+    apr_hash_t *visitors;   /**< user -> visitor_t, see events.c */
     apr_hash_t *dropped;    /**< uuid -> when it was dropped: a reading begun before that is no news of it */
     apr_hash_t *stocks;     /**< persona_id -> persona_stock_t */
     apr_hash_t *

@@ -12,6 +12,7 @@
 #include <apr_strings.h>
 
 #include "status.h"
+#include "trail.h"
 
 #define FAILING_FROM 5
 
@@ -288,6 +289,7 @@ json_t *persona_status_document(persona_manager_t *m, const char *user, apr_pool
         json_object_set_new(json, "instances", instances_json(m));
     }
     persona_manager_unlock(m);
+    json_object_set_new(json, "history", m->trail ? persona_trail_status(m->trail) : json_null());
     persona_catalog_release(catalog);
     return json;
 }

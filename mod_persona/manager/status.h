@@ -4,7 +4,7 @@
  * @brief The status document: what the status page, personactl and the metrics show.
  *
  * {"manager": id, "version": package, "started": us, "now": us, "ticked": us, "schedule_ms": n,
- *  "index": "ok" | "down", "drained": bool,
+ *  "index": "ok" | "down", "drained": bool, "history": object (see persona_trail_status()) | null,
  *  "catalog_version": hex, "errors": [sentence...], "stale": [file...],
  *  "personas": [{"id", "app", "title", "compute", "target", "expected", "target_reason", "min", "max", "planner": bool,
  *    "ready", "creating", "assigned", "stale", "retiring", "waiting", "claims", "cold_claims", "drained": bool,

@@ -40,7 +40,9 @@ static const field_t fields[] = {
     FIELD(log_level, FIELD_INT, 0),     FIELD(secret, FIELD_STRING, 0),
     FIELD(listen_fd, FIELD_INT, 0),     FIELD(lifeline_fd, FIELD_INT, 0),
     FIELD(control_fd, FIELD_INT, 0),    FIELD(gateway_id, FIELD_STRING, 0),
-    FIELD(web_uid, FIELD_INT, 0),
+    FIELD(web_uid, FIELD_INT, 0),       FIELD(database, FIELD_STRING, 0),
+    FIELD(database_params, FIELD_STRING, 0), FIELD(database_chosen, FIELD_INT, 0),
+    FIELD(history, FIELD_INTERVAL, 0),  FIELD(pseudonyms, FIELD_INT, 0),
 };
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))
 

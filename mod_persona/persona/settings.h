@@ -24,6 +24,11 @@ typedef struct persona_settings_t {
     const char *session_host;   /**< PersonaSessionHost without its '*', NULL: none */
     const char *home_url;       /**< PersonaHomeURL: where instances mount homes from, NULL: none */
     const char *control;        /**< path of the control socket of personactl */
+    const char *database;       /**< PersonaDatabase: sqlite3, pgsql; NULL: no history is written */
+    const char *database_params; /**< path of the file, or how to connect */
+    int database_chosen;        /**< somebody wrote the directive: what is wrong with it is an error */
+    apr_interval_time_t history; /**< PersonaHistory: how long rows of events are kept */
+    int pseudonyms;             /**< PersonaPseudonyms */
     double wait_cost, hit_rate; /**< < 0: not set */
     apr_interval_time_t schedule; /**< PersonaSchedule */
     apr_interval_time_t timeout;  /**< PersonaTimeout */

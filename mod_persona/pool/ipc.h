@@ -35,7 +35,8 @@
  * progress: {"stage": "queued"|"creating"|"booting"|"probing"|"failing"|"no-capacity", "ready": n, "creating": n,
  *   "eta": {"p10": s, "p50": s, "p90": s} | null, "reason": text | null}
  * The control socket (personactl; root or the manager's user, by SO_PEERCRED, no mac) has also:
- *   drain {persona|compute|all}, refresh {persona}, retire {instance, [force]}, end {session}, audit, reload
+ *   drain {persona|compute|all}, refresh {persona}, retire {instance, [force]}, end {session}, audit, reload,
+ *   history (see ops.h of the manager)
  */
 #ifndef PERSONA_POOL_IPC_H
 #define PERSONA_POOL_IPC_H

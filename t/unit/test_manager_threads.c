@@ -93,7 +93,7 @@ typedef struct claimer_t {
 
 static const char *claim(apr_pool_t *p, const char *instance, const char *session)
 {
-    persona_ask_t ask = {instance, "lab", "one", session, "u", "app", NULL, 0, 0};
+    persona_ask_t ask = {instance, "lab", "one", session, "u", "app", NULL, 0, 0, -1};
     char reason[PERSONA_REASON_MAX];
     persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry));
     persona_assign_e outcome = persona_assign(m, &ask, apr_time_now() + PERSONA_ASSIGN_TIMEOUT, entry, reason, p);

@@ -589,6 +589,7 @@ static void *writer(void *arg)
 {
     persona_trail_t *t = arg;
     apr_interval_time_t pause = apr_time_from_sec(1);
+    int last = 0; /* it must end, and this is its last attempt */
     apr_pool_t *p;
 
     apr_pool_create(&p, t->pool);
@@ -596,10 +597,11 @@ static void *writer(void *arg)
         if (round_of(t, p)) {
             pause = apr_time_from_sec(1);
         }
-        else if (!wait_out(t, pause)) {
+        else if (last) {
             break;
         }
         else {
+            last = !wait_out(t, pause);
             pause = 2 * pause < PAUSE_MAX ? 2 * pause : PAUSE_MAX;
         }
         apr_pool_clear(p);

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-check_PROGRAMS += t/unit/test_manager_probe t/unit/test_manager_hook
+check_PROGRAMS += t/unit/test_manager_probe t/unit/test_manager_hook t/unit/test_trail
 MANAGER_UNIT_LIBS = libpersona_manager.la libpersona_persona.la $(CURL_LIBS) $(UNIT_LIBS) -lpthread
 
 t_unit_test_manager_probe_SOURCES = t/unit/test_manager_probe.c
 t_unit_test_manager_probe_LDADD = $(MANAGER_UNIT_LIBS)
 t_unit_test_manager_hook_SOURCES = t/unit/test_manager_hook.c
 t_unit_test_manager_hook_LDADD = $(MANAGER_UNIT_LIBS)
+t_unit_test_trail_SOURCES = t/unit/test_trail.c
+t_unit_test_trail_LDADD = $(MANAGER_UNIT_LIBS)
 
 # A whole manager on a fake compute.
 check_PROGRAMS += t/unit/test_manager_assign t/unit/test_manager_audit t/unit/test_manager_forecast \

@@ -11,6 +11,7 @@ t_unit_test_trail_LDADD = $(MANAGER_UNIT_LIBS)
 
 # A whole manager on a fake compute.
 check_PROGRAMS += t/unit/test_manager_assign t/unit/test_manager_audit t/unit/test_manager_forecast \
+	t/unit/test_manager_history \
 	t/unit/test_manager_ops t/unit/test_manager_plan t/unit/test_manager_retire t/unit/test_manager_threads
 MANAGER_SITE = t/unit/manager_site.c t/unit/manager_site.h t/unit/fake_compute.c t/unit/fake_compute.h
 MANAGER_SITE_LIBS = libpersona_manager.la libpersona_pool.la libpersona_compute.la libpersona_forecast.la \
@@ -26,6 +27,8 @@ t_unit_test_manager_plan_SOURCES = t/unit/test_manager_plan.c $(MANAGER_SITE)
 t_unit_test_manager_plan_LDADD = $(MANAGER_SITE_LIBS)
 t_unit_test_manager_forecast_SOURCES = t/unit/test_manager_forecast.c $(MANAGER_SITE)
 t_unit_test_manager_forecast_LDADD = $(MANAGER_SITE_LIBS)
+t_unit_test_manager_history_SOURCES = t/unit/test_manager_history.c $(MANAGER_SITE)
+t_unit_test_manager_history_LDADD = $(MANAGER_SITE_LIBS)
 t_unit_test_manager_ops_SOURCES = t/unit/test_manager_ops.c $(MANAGER_SITE)
 t_unit_test_manager_ops_LDADD = $(MANAGER_SITE_LIBS)
 t_unit_test_manager_threads_SOURCES = t/unit/test_manager_threads.c $(MANAGER_SITE)

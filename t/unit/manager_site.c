@@ -207,6 +207,7 @@ static void forget_managers(void)
         free_all(m->stocks);
         free_all(m->ended);
         free_all(m->strays);
+        free_all(m->visitors);
         persona_catalog_release(m->catalog);
     }
 }

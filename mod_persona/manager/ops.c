@@ -24,6 +24,8 @@
 /** A manager that has not read its computes yet knows of no session: so long a question waits for that. */
 #define START_PATIENCE apr_time_from_sec(3)
 #define CLAIM_TRIES    3
+/** Who got a desktop within that did not wait for it. */
+#define INSTANT apr_time_from_msec(100)
 #define ROLES_MAX      256
 
 typedef json_t *op_fn(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
@@ -301,7 +303,9 @@ static json_t *claim(persona_manager_t *m, const persona_t *persona, persona_ask
         return record_answer(entry);
     }
     persona_manager_lock(m);
-    persona_stock_demand(persona_stock_of(m, persona->id), ask->session, ask->arrived, now);
+    /* Whoever polls came when they first asked, and who has waited is not served warm. */
+    ask->arrived = persona_stock_demand(persona_stock_of(m, persona->id), ask->session, ask->arrived, now);
+    ask->cold |= now - ask->arrived > INSTANT;
     persona_manager_unlock(m);
     ask->instance = uuid;
     ask->compute = compute;

@@ -341,8 +341,8 @@ persona_stock_t *persona_stock_of(persona_manager_t *m, const char *persona_id)
     return stock;
 }
 
-void persona_stock_demand(persona_stock_t *stock, const char *session, apr_time_t arrived,
-                          apr_time_t now)
+apr_time_t persona_stock_demand(persona_stock_t *stock, const char *session, apr_time_t arrived,
+                                apr_time_t now)
 {
     int i, oldest = 0;
 
@@ -351,7 +351,8 @@ void persona_stock_demand(persona_stock_t *stock, const char *session, apr_time_
 
         if (!strcmp(d->session, session)) {
             d->seen = now;
-            return;
+            d->arrived = arrived && arrived < d->arrived ? arrived : d->arrived;
+            return d->arrived;
         }
         if (d->seen < stock->demands[oldest].seen) {
             oldest = i;
@@ -363,6 +364,7 @@ void persona_stock_demand(persona_stock_t *stock, const char *session, apr_time_
     persona_copy(stock->demands[oldest].session, session);
     stock->demands[oldest].arrived = arrived && arrived < now ? arrived : now;
     stock->demands[oldest].seen = now;
+    return stock->demands[oldest].arrived;
 }
 
 void persona_stock_satisfied(persona_stock_t *stock, const char *session)

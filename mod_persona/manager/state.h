@@ -288,8 +288,9 @@ int persona_site_usable(const persona_site_t *site);
 void persona_site_wake(persona_site_t *site);
 
 persona_stock_t *persona_stock_of(persona_manager_t *m, const char *persona_id);
-void persona_stock_demand(persona_stock_t *stock, const char *session, apr_time_t arrived,
-                          apr_time_t now);
+/** Returns when the session first asked: a waiting page asks again and again. */
+apr_time_t persona_stock_demand(persona_stock_t *stock, const char *session, apr_time_t arrived,
+                                apr_time_t now);
 void persona_stock_satisfied(persona_stock_t *stock, const char *session);
 
 void persona_ended_note(persona_manager_t *m, const char *session, const char *reason);

@@ -5,8 +5,9 @@
  *
  * One child_t in each process, made after fork. `lock` guards the catalog pointer, the known version, the cache and
  * the table of sessions; nobody waits for the manager or for memcached while holding it. One thread (heartbeat)
- * tells the manager which sessions are attached here, and hears from it which are over; it ends with the
- * process, so the streams of an old generation stay attached for as long as they last.
+ * tells the manager which sessions are attached here and who has looked at the portal, and hears from it which
+ * sessions are over; it ends with the process, so the streams of an old generation stay attached for as long as they
+ * last.
  */
 #include <apr_hash.h>
 #include <apr_strings.h>
@@ -22,6 +23,8 @@
 #define RECALL apr_time_from_sec(3)       /**< how long a record is used without asking the index again */
 #define RECALL_MAX 4096
 #define CALL_MAX apr_time_from_sec(2)
+#define VISITS_MAX 256                    /**< told to the manager at once; a visit more is not told */
+#define VISIT_CALL_MAX apr_time_from_msec(500)
 
 typedef struct remembered_t {
     json_t *record;
@@ -35,6 +38,12 @@ typedef struct session_t {
     apr_time_t last_input, last_seen;
     persona_attached_t *first;
 } session_t;
+
+/** Somebody looked at the portal. */
+typedef struct visit_t {
+    char user[PERSONA_USER_MAX + 1];
+    json_t *roles;
+} visit_t;
 
 struct persona_attached_t {
     session_t *session;
@@ -55,6 +64,8 @@ static struct child_t {
     persona_catalog_t *catalog;
     char have[PERSONA_SESSION_LEN], known[PERSONA_SESSION_LEN]; /**< versions: ours, and the manager's */
     apr_hash_t *remembered, *sessions;
+    visit_t *visits[VISITS_MAX];
+    int visit_count;
 } child;
 
 int persona_child_ready(void)
@@ -386,25 +397,92 @@ static void report_send(const report_t *report)
     json_decref(request);
 }
 
+void persona_child_visit(const char *user, json_t *roles)
+{
+    visit_t *visit = NULL;
+    int i;
+
+    if (!child.ipc) {
+        json_decref(roles);
+        return;
+    }
+    apr_thread_mutex_lock(child.lock);
+    for (i = 0; i < child.visit_count && strcmp(child.visits[i]->user, user); i++) {
+    }
+    if (i == child.visit_count && i < VISITS_MAX) {
+        visit = calloc(1, sizeof(*visit));
+    }
+    if (visit) {
+        apr_cpystrn(visit->user, user, sizeof(visit->user));
+        visit->roles = roles;
+        child.visits[child.visit_count++] = visit;
+        apr_thread_cond_signal(child.wake);
+    }
+    apr_thread_mutex_unlock(child.lock);
+    if (!visit) {
+        json_decref(roles);
+    }
+}
+
+/** With the lock: what was not told yet. */
+static int visits_take(visit_t *visits[VISITS_MAX])
+{
+    int count = child.visit_count;
+
+    memcpy(visits, child.visits, sizeof(visits[0]) * (size_t)count);
+    child.visit_count = 0;
+    return count;
+}
+
+/** Once the manager does not answer, the others are not worth the wait: reports of sessions come next. */
+static void visits_send(visit_t *const visits[VISITS_MAX], int count, int stop)
+{
+    int i;
+
+    for (i = 0; i < count; i++) {
+        json_t *answer = NULL, *request = json_pack("{s:s, s:s, s:o}", "op", "visit", "user", visits[i]->user, "roles",
+                                                    visits[i]->roles);
+
+        if (request && !stop) {
+            stop = persona_child_call(request, &answer, apr_time_now() + VISIT_CALL_MAX) != APR_SUCCESS;
+        }
+        json_decref(answer);
+        json_decref(request);
+        free(visits[i]);
+    }
+}
+
 static void *APR_THREAD_FUNC heartbeat_run(apr_thread_t *thread, void *unused)
 {
+    apr_time_t next = apr_time_now() + BEAT;
+    visit_t *visits[VISITS_MAX];
     apr_pool_t *p;
 
     (void)unused;
     apr_pool_create(&p, NULL);
     for (;;) {
         apr_array_header_t *reports;
-        int stop, i;
+        apr_interval_time_t left;
+        int stop, count, i;
 
         apr_thread_mutex_lock(child.lock);
-        if (!child.stop) {
-            apr_thread_cond_timedwait(child.wake, child.lock, BEAT);
+        left = next - apr_time_now();
+        left = left < BEAT ? left : BEAT; /* the clock may have been set back */
+        if (!child.stop && !child.visit_count && left > 0) {
+            apr_thread_cond_timedwait(child.wake, child.lock, left);
         }
         stop = child.stop;
+        count = visits_take(visits);
         apr_thread_mutex_unlock(child.lock);
+        visits_send(visits, count, stop);
         if (stop) {
             break;
         }
+        left = next - apr_time_now();
+        if (left > 0 && left <= BEAT) {
+            continue;
+        }
+        next = apr_time_now() + BEAT;
         reports = reports_collect(p);
         for (i = 0; i < reports->nelts; i++) {
             report_send(&APR_ARRAY_IDX(reports, i, report_t));

@@ -24,6 +24,9 @@
 #define MAKE_KEY "make one with: (umask 077; openssl rand -hex 32 >%s)"
 #define KEY_MIN  64
 #define KEY_MAX  1024
+#define DAY      apr_time_from_sec(86400)
+#define HISTORY_DEFAULT (400 * DAY)
+#define HISTORY_MAX     (36500 * DAY)
 
 void *persona_conf_create(apr_pool_t *p, server_rec *s)
 {
@@ -39,6 +42,7 @@ void *persona_conf_create(apr_pool_t *p, server_rec *s)
     conf->timeout = apr_time_from_sec(5);
     conf->wait_cost = -1;
     conf->hit_rate = -1;
+    conf->history = HISTORY_DEFAULT;
     return conf;
 }
 
@@ -127,6 +131,53 @@ static const char *set_duration(cmd_parms *cmd, void *unused, const char *value)
                            " is out of range; write 100ms to 1h", NULL);
     }
     return NULL;
+}
+
+/** What else is wrong with it is found by the manager's own code, see check.c there. */
+static const char *set_database(cmd_parms *cmd, void *unused, const char *driver, const char *params)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    persona_conf_t *conf = persona_conf(cmd->server);
+
+    (void)unused;
+    if (error) {
+        return error;
+    }
+    if (strcmp(driver, "sqlite3") && strcmp(driver, "pgsql")) {
+        return apr_pstrcat(cmd->pool, "PersonaDatabase: \"", driver, "\" is not one of sqlite3, pgsql", NULL);
+    }
+    conf->database = driver;
+    conf->database_params = strcmp(driver, "sqlite3") ? params : ap_server_root_relative(cmd->pool, params);
+    return conf->database_params ? NULL
+                                 : apr_pstrcat(cmd->pool, "PersonaDatabase: \"", params, "\" is not a valid path", NULL);
+}
+
+static const char *set_history(cmd_parms *cmd, void *unused, const char *value)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    persona_conf_t *conf = persona_conf(cmd->server);
+
+    (void)unused;
+    if (error) {
+        return error;
+    }
+    error = persona_duration_parse(value, &conf->history, cmd->pool);
+    if (error) {
+        return apr_pstrcat(cmd->pool, "PersonaHistory: ", error, NULL);
+    }
+    if (conf->history < apr_time_from_sec(3600) || conf->history > HISTORY_MAX) {
+        return apr_pstrcat(cmd->pool, "PersonaHistory: ", value, " is out of range; write 1h to 36500d", NULL);
+    }
+    return NULL;
+}
+
+static const char *set_pseudonyms(cmd_parms *cmd, void *unused, int on)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)unused;
+    persona_conf(cmd->server)->pseudonyms = on;
+    return error;
 }
 
 static const char *set_number(cmd_parms *cmd, void *unused, const char *value)
@@ -306,6 +357,13 @@ const command_rec persona_commands[] = {
         "Socket between web workers and manager (default persona.sock in DefaultRuntimeDir)"),
     AP_INIT_TAKE1("PersonaAssets", set_path, AT(assets), RSRC_CONF,
                   "Directory of the viewer's and portal's files (default " PERSONA_DATADIR "/web)"),
+    AP_INIT_TAKE2("PersonaDatabase", set_database, NULL, RSRC_CONF,
+                  "Where the history is kept: sqlite3 and a file (default persona.db in PersonaStateDirectory), or "
+                  "pgsql and how to connect"),
+    AP_INIT_TAKE1("PersonaHistory", set_history, NULL, RSRC_CONF,
+                  "How long each event is kept in the history (default 400d); sums by hour are kept for ever"),
+    AP_INIT_FLAG("PersonaPseudonyms", set_pseudonyms, NULL, RSRC_CONF,
+                 "On: the history has pseudonyms instead of users' names"),
     AP_INIT_TAKE1("PersonaSchedule", set_duration, AT(schedule), RSRC_CONF,
                   "Interval of the manager's tick (default 5s)"),
     AP_INIT_TAKE1(
@@ -430,7 +488,6 @@ void persona_config_settings(const persona_conf_t *conf, server_rec *s,
 {
     int level = ap_get_server_module_loglevel(s, APLOG_MODULE_INDEX);
 
-    (void)p;
     settings->directory = conf->directory;
     settings->state_dir = conf->state_dir;
     settings->computes = conf->computes;
@@ -443,6 +500,12 @@ void persona_config_settings(const persona_conf_t *conf, server_rec *s,
     settings->hit_rate = conf->hit_rate;
     settings->schedule = conf->schedule;
     settings->timeout = conf->timeout;
+    settings->database_chosen = conf->database != NULL;
+    settings->database = conf->database ? conf->database : "sqlite3";
+    settings->database_params =
+        conf->database ? conf->database_params : apr_pstrcat(p, conf->state_dir, "/persona.db", NULL);
+    settings->history = conf->history;
+    settings->pseudonyms = conf->pseudonyms;
     settings->log_level = level < PERSONA_LOG_ERR     ? PERSONA_LOG_ERR
                           : level > PERSONA_LOG_DEBUG ? PERSONA_LOG_DEBUG
                                                       : level;

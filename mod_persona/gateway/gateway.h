@@ -42,6 +42,9 @@ typedef struct persona_conf_t {
     apr_array_header_t *computes; /**< of persona_compute_conf_t */
     apr_interval_time_t schedule, timeout;
     double wait_cost, hit_rate; /**< < 0: not set */
+    const char *database, *database_params; /**< PersonaDatabase; NULL: not set */
+    apr_interval_time_t history;            /**< PersonaHistory */
+    int pseudonyms;                         /**< PersonaPseudonyms */
     int gateways;               /**< a PersonaGateway On was seen */
 } persona_conf_t;
 
@@ -106,6 +109,8 @@ persona_catalog_t *persona_child_peek(apr_pool_t *p);
 const persona_record_t *persona_child_recall(const char *key, apr_pool_t *p);
 void persona_child_remember(const char *key, const persona_record_t *record);
 void persona_child_forget(const persona_record_t *record);
+/** A page of the portal was shown: the manager is told soon, and nobody waits for that. Takes the roles' reference. */
+void persona_child_visit(const char *user, json_t *roles);
 /** A request or a stream of this session begins. `socket` (may be NULL) is shut down when the session ends. */
 persona_attached_t *persona_attach(const persona_record_t *record, apr_socket_t *socket);
 void persona_attach_input(persona_attached_t *attached);

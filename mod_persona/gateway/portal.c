@@ -265,8 +265,7 @@ int persona_portal_handler(request_rec *r, const persona_conf_t *conf, const per
     }
     roles = persona_visit_roles(r, dir);
     portal.apps = apr_array_make(r->pool, 16, sizeof(app_t));
-    ask(&portal, json_pack("{s:s, s:s, s:o}", "op", "visit", "user", portal.user, "roles",
-                           roles_json(roles)));
+    persona_child_visit(portal.user, roles_json(roles));
     portal.catalog = persona_child_catalog(apr_time_now() + CALL_MAX, r->pool);
     if (!portal.down) {
         portal.status = ask(&portal, json_pack("{s:s, s:s}", "op", "status", "user", portal.user));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file control.c
- * @brief personactl status, sessions, drain, refresh, retire, end, reload and audit: asked of the running manager.
+ * @brief personactl status, sessions, history, drain, refresh, retire, end, reload and audit: asked of the running
+ * manager.
  *
  * The manager answers root and its own user on its control socket, which lies beside the workers' socket.
  */
@@ -12,12 +13,15 @@
 
 #include <apr_strings.h>
 
+#include "persona/settings.h"
 #include "pool/ipc.h"
 #include "tool.h"
 
 #define ANSWER_TIMEOUT apr_time_from_sec(60)
 #define TABLE_COLUMNS  10
 #define CELL_MAX       48
+#define REASON_MAX     200
+#define HISTORY_SHOWN  100
 
 static const char *const places[] = {
     "/run/apache2/persona.sock.control",
@@ -105,9 +109,9 @@ static table_t table_make(apr_pool_t *p, int columns)
 }
 
 /** What came from elsewhere cannot move the cursor. */
-static void cell(table_t *table, const char *text)
+static void cell_cut(table_t *table, const char *text, apr_size_t max)
 {
-    char *copy = apr_pstrndup(table->p, text, CELL_MAX);
+    char *copy = apr_pstrndup(table->p, text, max);
 
     for (char *c = copy; *c; c++) {
         if ((unsigned char)*c < 0x20 || *c == 0x7f) {
@@ -115,6 +119,11 @@ static void cell(table_t *table, const char *text)
         }
     }
     APR_ARRAY_PUSH(table->cells, const char *) = copy;
+}
+
+static void cell(table_t *table, const char *text)
+{
+    cell_cut(table, text, CELL_MAX);
 }
 
 static void cell_number(table_t *table, int n)
@@ -440,6 +449,175 @@ static int audit(const persona_tool_args_t *args, apr_pool_t *p)
     return holds ? PERSONA_TOOL_OK : PERSONA_TOOL_PROBLEMS;
 }
 
+/* ---- history ---- */
+
+static const char *utc(apr_time_t at, int seconds, apr_pool_t *p)
+{
+    apr_time_exp_t t;
+
+    apr_time_exp_gmt(&t, at);
+    return apr_psprintf(p, seconds ? "%04d-%02d-%02d %02d:%02d:%02d" : "%04d-%02d-%02d %02d:%02d", t.tm_year + 1900,
+                        t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
+}
+
+/** "2h" ago, or "2026-11-24", "2026-11-24T10:30", UTC. 0: it is neither. */
+static apr_time_t since_of(const char *text, apr_pool_t *p)
+{
+    apr_time_exp_t t = {0};
+    apr_interval_time_t ago_us;
+    apr_time_t at = 0;
+    int day = 0, whole = 0, hour = 0, minute = 0;
+
+    if (sscanf(text, "%4d-%2d-%2d%n", &t.tm_year, &t.tm_mon, &t.tm_mday, &day) == 3) {
+        if (text[day] && (sscanf(text + day, "%*[T ]%2d:%2d%n", &hour, &minute, &whole) != 2 || text[day + whole])) {
+            return 0;
+        }
+        t.tm_year -= 1900;
+        t.tm_mon -= 1;
+        t.tm_hour = hour;
+        t.tm_min = minute;
+        if (t.tm_mon < 0 || t.tm_mon > 11 || t.tm_mday < 1 || t.tm_mday > 31 || hour > 23 || minute > 59) {
+            return 0;
+        }
+        return apr_time_exp_get(&at, &t) == APR_SUCCESS ? at : 0;
+    }
+    return persona_duration_parse(text, &ago_us, p) ? 0 : apr_time_now() - ago_us;
+}
+
+static const char *milliseconds(const json_t *row, const char *name, apr_pool_t *p)
+{
+    const json_t *value = json_object_get(row, name);
+
+    return json_is_integer(value) ? apr_psprintf(p, "%.1fs", (double)json_integer_value(value) / 1000) : "";
+}
+
+static void print_events(const json_t *rows, apr_pool_t *p)
+{
+    static const char *const names[] = {"TIME (UTC)", "EVENT", "USER", "PERSONA", "SESSION",
+                                        "INSTANCE",   "START", "WAIT", "TOOK",    "REASON"};
+    table_t table = table_make(p, 10);
+    const json_t *row;
+    size_t i;
+
+    heads(&table, names);
+    json_array_foreach(rows, i, row)
+    {
+        cell(&table, utc(json_integer_value(json_object_get(row, "at")), 1, p));
+        cell(&table, text_of(row, "kind"));
+        cell(&table, text_of(row, "user"));
+        cell(&table, text_of(row, "persona"));
+        cell(&table, text_of(row, "session"));
+        cell(&table, text_of(row, "instance"));
+        cell(&table, text_of(row, "start"));
+        cell(&table, milliseconds(row, "wait_ms", p));
+        cell(&table, milliseconds(row, "took_ms", p));
+        cell_cut(&table, text_of(row, "reason"), REASON_MAX);
+    }
+    table_print(&table);
+}
+
+static void print_hours(const json_t *rows, apr_pool_t *p)
+{
+    static const char *const names[] = {"HOUR (UTC)", "PERSONA", "CLAIMS", "COLD",   "WAIT MEAN",
+                                        "WAIT MAX",   "HIGH",    "BOOTS",  "FAILED", "VISITS"};
+    table_t table = table_make(p, 10);
+    const json_t *row;
+    size_t i;
+
+    heads(&table, names);
+    json_array_foreach(rows, i, row)
+    {
+        int claims = number_of(row, "claims");
+
+        cell(&table, utc(apr_time_from_sec(json_integer_value(json_object_get(row, "hour"))), 0, p));
+        cell(&table, text_of(row, "persona"));
+        cell_number(&table, claims);
+        cell_number(&table, number_of(row, "cold"));
+        cell(&table, claims ? apr_psprintf(p, "%.1fs", (double)json_integer_value(json_object_get(row, "wait_ms")) /
+                                                           1000 / claims)
+                            : "");
+        cell(&table, milliseconds(row, "wait_max_ms", p));
+        cell_number(&table, number_of(row, "high"));
+        cell_number(&table, number_of(row, "booted"));
+        cell_number(&table, number_of(row, "failed"));
+        cell_number(&table, number_of(row, "visits"));
+    }
+    table_print(&table);
+}
+
+/** Page by page, so that no answer is longer than a message may be. Oldest first; NULL: it has been said why not. */
+static json_t *history_rows(const persona_tool_args_t *args, apr_time_t since, int limit, int *more, apr_pool_t *p)
+{
+    const char *cursor = has(args, "hours") ? "hour" : "id";
+    json_int_t before = 0;
+    json_t *all = json_array();
+
+    *more = 1;
+    while (*more && (!limit || (int)json_array_size(all) < limit)) {
+        json_t *answer = ask(args, json_pack("{s:s, s:s*, s:s*, s:s*, s:I, s:I, s:i, s:b}", "op", "history", "user",
+                                             apr_table_get(args->options, "user"), "persona",
+                                             apr_table_get(args->options, "persona"), "instance",
+                                             apr_table_get(args->options, "instance"), "since", (json_int_t)since,
+                                             "before", before, "limit",
+                                             limit ? limit - (int)json_array_size(all) : 0, "hours",
+                                             has(args, "hours")), p);
+        json_t *rows = json_object_get(answer, "rows");
+        size_t i, count = json_array_size(rows);
+
+        if (!answer) {
+            json_decref(all);
+            return NULL;
+        }
+        for (i = 0; i < count; i++) {
+            json_array_insert(all, 0, json_array_get(rows, i));
+        }
+        before = json_integer_value(json_object_get(json_array_get(rows, count ? count - 1 : 0), cursor));
+        *more = count && json_is_true(json_object_get(answer, "more"));
+        json_decref(answer);
+    }
+    return all;
+}
+
+static int history(const persona_tool_args_t *args, apr_pool_t *p)
+{
+    const char *from = apr_table_get(args->options, "since"), *most = apr_table_get(args->options, "limit");
+    apr_time_t since = from ? since_of(from, p) : 0;
+    apr_int64_t limit = from ? 0 : HISTORY_SHOWN;
+    json_t *rows;
+    char *end = NULL;
+    int more = 0;
+
+    if (from && since <= 0) {
+        return persona_tool_usage("--since takes a duration such as 2h or 3d, or a time of UTC such as 2026-11-24 or "
+                                  "2026-11-24T10:30");
+    }
+    if (most) {
+        limit = apr_strtoi64(most, &end, 10);
+        if (end == most || *end || limit < 0 || limit > APR_INT32_MAX) {
+            return persona_tool_usage("--limit takes a number; 0 is all");
+        }
+    }
+    rows = history_rows(args, since, (int)limit, &more, p);
+    if (!rows) {
+        return PERSONA_TOOL_PROBLEMS;
+    }
+    if (args->json) {
+        persona_tool_print(rows);
+        return PERSONA_TOOL_OK;
+    }
+    if (has(args, "hours")) {
+        print_hours(rows, p);
+    }
+    else {
+        print_events(rows, p);
+    }
+    if (more) {
+        fprintf(stderr, "personactl: there is more; ask with --since or --limit\n");
+    }
+    json_decref(rows);
+    return PERSONA_TOOL_OK;
+}
+
 #define SOCKET_OPTION                                                                              \
     {                                                                                              \
         "socket", 's', 1,                                                                          \
@@ -470,6 +648,16 @@ static const apr_getopt_option_t audit_options[] = {
     {"repair", 'R', 0, "put right what can be; nothing with an open stream is touched"},
     PERSONA_TOOL_JSON,
     END_OF_OPTIONS};
+static const apr_getopt_option_t history_options[] = {
+    SOCKET_OPTION,
+    {"user", 'u', 1, "of this user only"},
+    {"persona", 'p', 1, "of this persona only"},
+    {"instance", 'i', 1, "of this instance only"},
+    {"since", 'S', 1, "from then on: 2h, 3d, 2026-11-24, 2026-11-24T10:30 (UTC)"},
+    {"limit", 'l', 1, "the newest so many, 0: all (default 100, with --since all)"},
+    {"hours", 'H', 0, "sums by hour, which are kept for ever, instead of events"},
+    PERSONA_TOOL_JSON,
+    END_OF_OPTIONS};
 static const apr_getopt_option_t end_options[] = {
     SOCKET_OPTION, {"reason", 'r', 1, "what its user is told"}, PERSONA_TOOL_JSON, END_OF_OPTIONS};
 
@@ -477,6 +665,10 @@ const persona_command_t persona_commands_control[] = {
     {"status", "", "Show the pools, computes and problems of the running manager.", NULL, 0, 0, plain_options,
      0, status},
     {"sessions", "", "Show who has which instance.", NULL, 0, 0, plain_options, 0, sessions},
+    {"history", "", "Show who got which instance when and why, and what became of it.",
+     "Times are UTC, the newest comes last. What is shown is of all gateways that use the same PersonaDatabase; a local\n"
+     "file has this gateway's only.",
+     0, 0, history_options, 0, history},
     {"drain", "[PERSONA]", "Empty a pool, a compute, or everything.",
      "The pool stays empty until \"drain --off\" or the manager's next start. Sessions go on, unless --sessions\n"
      "or --all is given. To take everything down: personactl drain --all, wait until status shows nothing, then\n"

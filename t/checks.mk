@@ -27,6 +27,7 @@ EXTRA_DIST += \
 	t/bench/run \
 	t/conf/httpd.conf.in \
 	t/conf/modules.conf \
+	t/history/test_history.py \
 	t/manager/manager_site.py \
 	t/manager/test_manager.py \
 	t/model/fence.pml \

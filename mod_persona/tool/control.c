@@ -550,7 +550,8 @@ static json_t *history_rows(const persona_tool_args_t *args, apr_time_t since, i
 {
     const char *cursor = has(args, "hours") ? "hour" : "id";
     json_int_t before = 0;
-    json_t *all = json_array();
+    json_t *all = json_array(), *oldest_first;
+    size_t n;
 
     *more = 1;
     while (*more && (!limit || (int)json_array_size(all) < limit)) {
@@ -562,20 +563,23 @@ static json_t *history_rows(const persona_tool_args_t *args, apr_time_t since, i
                                              limit ? limit - (int)json_array_size(all) : 0, "hours",
                                              has(args, "hours")), p);
         json_t *rows = json_object_get(answer, "rows");
-        size_t i, count = json_array_size(rows);
+        size_t count = json_array_size(rows);
 
         if (!answer) {
             json_decref(all);
             return NULL;
         }
-        for (i = 0; i < count; i++) {
-            json_array_insert(all, 0, json_array_get(rows, i));
-        }
+        json_array_extend(all, rows);
         before = json_integer_value(json_object_get(json_array_get(rows, count ? count - 1 : 0), cursor));
         *more = count && json_is_true(json_object_get(answer, "more"));
         json_decref(answer);
     }
-    return all;
+    oldest_first = json_array();
+    for (n = json_array_size(all); n > 0; n--) {
+        json_array_append(oldest_first, json_array_get(all, n - 1));
+    }
+    json_decref(all);
+    return oldest_first;
 }
 
 static int history(const persona_tool_args_t *args, apr_pool_t *p)

@@ -115,6 +115,16 @@ refuses('an empty key file', config(PersonaSecretFile => "$dir/emptykey"), qr/em
 refuses('another user without being root', config(PersonaManagerUser => 'daemon'), qr/daemon/, qr/root/);
 refuses('memcached without a port', config(PersonaMemcached => '127.0.0.1:'), qr/PersonaMemcached/);
 refuses('memcached with a port out of range', config(PersonaMemcached => '127.0.0.1:70000'), qr/PersonaMemcached/);
+refuses('an unknown database', config(PersonaDatabase => 'mysql x'), qr/mysql/, qr/sqlite3, pgsql/);
+refuses('a database in a folder that is not there', config(PersonaDatabase => "sqlite3 $dir/nowhere/persona.db"),
+        qr/PersonaDatabase/, qr/nowhere/, qr/install -d/);
+refuses('a folder as a database', config(PersonaDatabase => "sqlite3 $dir"), qr/PersonaDatabase/, qr/is not a file/);
+refuses('a password in the configuration', config(PersonaDatabase => 'pgsql "dbname=x password=y"'), qr/passfile=/);
+write_file("$dir/passfile", "*:*:*:*:y\n", 0644);
+refuses('a password that others can read', config(PersonaDatabase => "pgsql \"dbname=x passfile=$dir/passfile\""),
+        qr/0644/, qr/chmod 0600/);
+refuses('a history that is too short', config(PersonaHistory => '5m'), qr/PersonaHistory.*out of range/);
+refuses('pseudonyms that are neither on nor off', config(PersonaPseudonyms => 'maybe'), qr/PersonaPseudonyms/);
 refuses('a duration without a unit it knows', config(PersonaSchedule => '5 weeks'), qr/PersonaSchedule/);
 refuses('a tick that is too short', config(PersonaSchedule => '1ms'), qr/PersonaSchedule.*out of range/);
 refuses('a timeout of none', config(PersonaTimeout => '0'), qr/PersonaTimeout/);

@@ -26,6 +26,15 @@ static const char *words(const json_t *value, apr_pool_t *p)
     if (json_is_null(value) || !value) {
         return "";
     }
+    if (json_is_object(value)) {
+        const char *text = "", *name;
+        const json_t *member;
+
+        json_object_foreach((json_t *)(apr_uintptr_t)value, name, member) {
+            text = apr_pstrcat(p, text, *text ? "; " : "", name, " ", words(member, p), NULL);
+        }
+        return text;
+    }
     {
         char *text = json_dumps(value, JSON_COMPACT);
         const char *copy = apr_pstrdup(p, text ? text : "");

@@ -197,6 +197,8 @@ write_file("$dir/http/broken.json", persona('broken', pool => '[]'));
 
 for my $case (['a whole configuration'], ['no memcached', PersonaMemcached => undef],
               ['two memcached servers', PersonaMemcached => '127.0.0.1:11212,127.0.0.1:11213'],
+              ['a history', PersonaDatabase => "sqlite3 $dir/state/history.db", PersonaHistory => '30d',
+               PersonaPseudonyms => 'On'],
               ['options', more => "PersonaCompute kvm libvirt qemu:///system images=/tmp"],
               ['roles', location => "PersonaGateway On\nPersonaRoles %{env:ROLES}\nPersonaMaxSessions 0"]) {
     my ($name, %change) = @$case;

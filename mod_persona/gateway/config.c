@@ -148,8 +148,10 @@ static const char *set_database(cmd_parms *cmd, void *unused, const char *driver
     }
     conf->database = driver;
     conf->database_params = strcmp(driver, "sqlite3") ? params : ap_server_root_relative(cmd->pool, params);
-    return conf->database_params ? NULL
-                                 : apr_pstrcat(cmd->pool, "PersonaDatabase: \"", params, "\" is not a valid path", NULL);
+    if (!conf->database_params) {
+        return apr_pstrcat(cmd->pool, "PersonaDatabase: \"", params, "\" is not a valid path", NULL);
+    }
+    return NULL;
 }
 
 static const char *set_history(cmd_parms *cmd, void *unused, const char *value)

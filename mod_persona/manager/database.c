@@ -110,11 +110,12 @@ static const char *check_sqlite(const char *path, const struct passwd *pw, apr_p
         return apr_psprintf(p, "%s is not a file; name one in a folder of user %s", path, pw->pw_name);
     }
     if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        return apr_psprintf(p, "there is no folder %s: make it with: install -d -o %s -m 0700 %s", dir, pw->pw_name, dir);
+        return apr_psprintf(p, "there is no folder %s: make it with: install -d -o %s -m 0700 %s", dir, pw->pw_name,
+                            dir);
     }
     if (!may_write(&st, pw)) {
-        return apr_psprintf(p, "user %s cannot write in %s, where SQLite keeps files beside %s: chown %s %s", pw->pw_name,
-                            dir, slash + 1, pw->pw_name, dir);
+        return apr_psprintf(p, "user %s cannot write in %s, where SQLite keeps files beside %s: chown %s %s",
+                            pw->pw_name, dir, slash + 1, pw->pw_name, dir);
     }
     return NULL;
 }

@@ -486,12 +486,14 @@ static json_t *row_json(const char **cells, int hours, apr_size_t *bytes)
  * what is before it must miss nothing. */
 static int whole_hours(const apr_array_header_t *found, int wanted)
 {
+    const char *next;
     int n = wanted;
 
     if (found->nelts <= wanted) {
         return found->nelts;
     }
-    while (n > 0 && !strcmp(APR_ARRAY_IDX(found, n - 1, const char **)[0], APR_ARRAY_IDX(found, wanted, const char **)[0])) {
+    next = APR_ARRAY_IDX(found, wanted, const char **)[0];
+    while (n > 0 && !strcmp(APR_ARRAY_IDX(found, n - 1, const char **)[0], next)) {
         n--;
     }
     return n > 0 ? n : wanted;

@@ -670,8 +670,8 @@ const persona_command_t persona_commands_control[] = {
      0, status},
     {"sessions", "", "Show who has which instance.", NULL, 0, 0, plain_options, 0, sessions},
     {"history", "", "Show who got which instance when and why, and what became of it.",
-     "Times are UTC, the newest comes last. What is shown is of all gateways that use the same PersonaDatabase; a local\n"
-     "file has this gateway's only.",
+     "Times are UTC, the newest comes last. What is shown is of all gateways that use the same PersonaDatabase; a\n"
+     "local file has this gateway's only.",
      0, 0, history_options, 0, history},
     {"drain", "[PERSONA]", "Empty a pool, a compute, or everything.",
      "The pool stays empty until \"drain --off\" or the manager's next start. Sessions go on, unless --sessions\n"

@@ -251,7 +251,8 @@ tap.ok(took is not None and all(r["reason"] == "enough" for r in ends), "the end
        json.dumps(ends))
 out = subprocess.run([personactl, "history", "--socket", one.control, "--user", "user0"], text=True,
                      stdout=subprocess.PIPE).stdout
-tap.ok("claim" in out and "end" in out and "enough" in out and "user1" not in out, "personactl tells one user's history")
+tap.ok("claim" in out and "end" in out and "enough" in out and "user1" not in out,
+       "personactl tells one user's history")
 out = subprocess.run([personactl, "history", "--socket", one.control, "--hours"], text=True,
                      stdout=subprocess.PIPE).stdout
 tap.ok("probe" in out, "and the sums by hour")

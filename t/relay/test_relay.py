@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """test_relay.py SITE SIGNIN TLS-SITE: what an instance that speaks HTTP gets to see of a request, what the browser gets
 to see of its answer, who gets there at all, and how sessions end. Prints TAP."""
+import json
 import os
 import ssl
 import subprocess
@@ -220,5 +221,31 @@ ok(answer.status == 200, "which answers", answer.status)
 ok(alice.end("web").status == 200, "a session can be ended")
 states = [alice.state("web").get("state") for _ in range(20)]
 ok("ready" not in states, "and is over at once, whichever process is asked", states)
+
+# ---- the history ----
+
+
+def history(*arguments):
+    """{kind: [row...]}, oldest first, as personactl tells it."""
+    rows, kinds = json.loads(subprocess.check_output(
+        [os.environ["PERSONA_PREFIX"] + "/bin/personactl", "history", "--json", "--socket",
+         os.path.dirname(signin) + "/run/persona.sock.control", *arguments], timeout=60)), {}
+    for row in rows:
+        kinds.setdefault(row["kind"], []).append(row)
+    return kinds
+
+
+end, told = time.monotonic() + 60, {}
+while time.monotonic() < end and not ("signin" in told and len(told.get("end", [])) > 1):
+    alice.get("/apps/")
+    time.sleep(0.5)
+    told = history("--user", "alice")
+ok(len(told.get("signin", [])) == 1, "the history tells that she came to the portal", told.get("signin"))
+claims = [row for row in told.get("claim", []) if row.get("persona") == "web"]
+ok(len(claims) >= 2 and claims[0]["instance"] == first and all(
+    row["app"] == "web" and row["start"] in ("warm", "cold") and row["ticket"] >= 0 and 0 <= row["wait_ms"] < 120000
+    for row in claims), "which desktops she got, from which place in line, after which wait", claims)
+ok(all(row.get("reason") for row in told.get("end", [])) and first in [row["instance"] for row in told["end"]],
+   "and why each was taken from her", told.get("end"))
 print(f"1..{count}")
 sys.exit(failed != 0)

@@ -95,7 +95,8 @@ static int check_database(const persona_settings_t *settings, FILE *out, apr_poo
         }
         return 0;
     }
-    problem = persona_database_check(settings->database, settings->database_params, settings->manager_user, p);
+    problem = persona_database_check(settings->database, settings->database_params, settings->manager_user,
+                                     settings->state_dir, p);
     if (problem) {
         fprintf(out, "PersonaDatabase: %s\n", problem);
     }

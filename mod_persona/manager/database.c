@@ -96,7 +96,7 @@ static int may_write(const struct stat *st, const struct passwd *pw)
     return (st->st_mode & 0003) == 0003;
 }
 
-static const char *check_sqlite(const char *path, const struct passwd *pw, apr_pool_t *p)
+static const char *check_sqlite(const char *path, const struct passwd *pw, const char *made, apr_pool_t *p)
 {
     const char *slash = strrchr(path, '/');
     const char *dir = slash == path ? "/" : slash ? apr_pstrmemdup(p, path, (apr_size_t)(slash - path)) : ".";
@@ -108,6 +108,9 @@ static const char *check_sqlite(const char *path, const struct passwd *pw, apr_p
     }
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
         return apr_psprintf(p, "%s is not a file; name one in a folder of user %s", path, pw->pw_name);
+    }
+    if (stat(dir, &st) != 0 && errno == ENOENT && made && !strcmp(dir, made)) {
+        return NULL;
     }
     if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
         return apr_psprintf(p, "there is no folder %s: make it with: install -d -o %s -m 0700 %s", dir, pw->pw_name,
@@ -194,7 +197,8 @@ static const char *check_pgsql(const char *params, const struct passwd *pw, apr_
     return passfile ? check_passfile(passfile, pw, p) : NULL;
 }
 
-const char *persona_database_check(const char *driver, const char *params, const char *user, apr_pool_t *p)
+const char *persona_database_check(const char *driver, const char *params, const char *user, const char *made,
+                                   apr_pool_t *p)
 {
     const struct passwd *pw = user_of(user);
     const char *problem;
@@ -206,7 +210,7 @@ const char *persona_database_check(const char *driver, const char *params, const
     if (problem || !pw) {
         return problem; /* a user who does not exist is told elsewhere */
     }
-    return persona_database_is_sqlite(driver) ? check_sqlite(params, pw, p) : check_pgsql(params, pw, p);
+    return persona_database_is_sqlite(driver) ? check_sqlite(params, pw, made, p) : check_pgsql(params, pw, p);
 }
 
 /* ---- failures ---- */

@@ -27,8 +27,10 @@ typedef enum {
 } persona_database_e;
 
 /** NULL, or what is wrong with "DRIVER PARAMS" of PersonaDatabase, what would be right, and where to get it. `user`
- * (NULL: this process's) is who will use it. Connects to nothing. */
-const char *persona_database_check(const char *driver, const char *params, const char *user, apr_pool_t *p);
+ * (NULL: this process's) is who will use it; the folder `made` (NULL: none) will be made for them before that. Connects
+ * to nothing. */
+const char *persona_database_check(const char *driver, const char *params, const char *user, const char *made,
+                                   apr_pool_t *p);
 /** NULL, or that the driver is not installed and which Debian package has it. */
 const char *persona_database_driver_check(const char *driver, apr_pool_t *p);
 

@@ -21,6 +21,8 @@
 /** More people than that at once are not told apart: visits of others are not written. */
 #define VISITORS_MAX 16384
 #define WAIT_MAX     apr_time_from_sec(86400)
+/** What a manager that was killed had not written yet was not older than that. */
+#define UNWRITTEN apr_time_from_sec(60)
 
 typedef struct visitor_t {
     char user[PERSONA_USER_MAX + 1];
@@ -83,14 +85,22 @@ void persona_events_claim(persona_manager_t *m, const persona_entry_t *e, const 
         return;
     }
     event = about(m, &a, PERSONA_EVENT_CLAIM, e);
+    event->at = e->assigned_at && e->assigned_at < event->at ? e->assigned_at : event->at;
     event->roles = roles_text(roles, text);
-    event->cold = e->cold;
+    event->cold = arrived > 0 ? e->cold : -1;
     event->ticket = ticket;
     /* a worker's word: no more than it can be */
     if (arrived > 0 && arrived <= event->at && event->at - arrived < WAIT_MAX) {
         event->wait = apr_time_as_msec(event->at - arrived);
     }
     persona_trail_push(m->trail, event);
+}
+
+void persona_events_adopted(persona_manager_t *m, const persona_entry_t *e)
+{
+    if (e->assigned_at <= m->started && m->started - e->assigned_at < UNWRITTEN) {
+        persona_events_claim(m, e, NULL, -1, 0);
+    }
 }
 
 void persona_events_end(persona_manager_t *m, const persona_entry_t *e)

@@ -13,9 +13,12 @@
 #include "pool/ipc.h"
 #include "trail.h"
 
-/** A session got this instance just now. */
+/** A session got this instance at e->assigned_at. `arrived` 0: it is not known whether it had to wait. */
 void persona_events_claim(persona_manager_t *m, const persona_entry_t *e, const json_t *roles, apr_int64_t ticket,
                           apr_time_t arrived);
+/** A session that got its instance before this manager started: whoever gave it may have died before that was written.
+ * Where it was, this is not heard. */
+void persona_events_adopted(persona_manager_t *m, const persona_entry_t *e);
 /** Its session is over: e->reason. Whoever says it first is heard, also of several managers. */
 void persona_events_end(persona_manager_t *m, const persona_entry_t *e);
 /** The provider has made it. */

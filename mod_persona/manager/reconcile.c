@@ -15,6 +15,7 @@
 
 #include "assign.h"
 #include "boot.h"
+#include "events.h"
 #include "maker.h"
 #include "monotonic.h"
 #include "persona/digest.h"
@@ -214,6 +215,7 @@ static void adopt_session(reading_t *r, persona_entry_t *e, const persona_instan
         persona_entry_bind(m, e, i->session, i->user, i->app);
         e->assigned_at = i->assigned_at ? i->assigned_at : persona_manager_now(m);
         e->home = *e->hook_path ? 1 : 0; /* what came of it is in the record: see renew */
+        persona_events_adopted(m, e);
     }
     e->state = PERSONA_INSTANCE_ASSIGNED;
     e->marked = i->state == PERSONA_INSTANCE_ASSIGNED;

@@ -32,8 +32,8 @@ apr_status_t persona_trail_create(persona_trail_t **trail, const persona_trail_c
 void persona_trail_push(persona_trail_t *trail, const persona_event_t *event);
 /** From time to time, without a lock: say in the log what is wrong, once, then with a count each minute. */
 void persona_trail_tend(persona_trail_t *trail);
-/** For the status document: {"database", "state": "ok" | "starting" | "down", ["problem"], "scope", "queued", "written",
- * "lost"}. A new reference. */
+/** For the status document: {"database", "state": "ok" | "starting" | "down", ["problem"], "scope", "queued",
+ * "written", "lost"}. A new reference. */
 json_t *persona_trail_status(persona_trail_t *trail);
 /** Rows of the history as persona_history_read() gives them, and *more. Blocks as long as the database does, but only
  * one caller at a time: another gets APR_EBUSY. `users` of the query are names, whatever is written of them. Any other

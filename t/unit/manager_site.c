@@ -208,6 +208,7 @@ static void forget_managers(void)
         free_all(m->ended);
         free_all(m->strays);
         free_all(m->visitors);
+        free_all(m->dropped);
         persona_catalog_release(m->catalog);
     }
 }

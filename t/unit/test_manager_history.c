@@ -187,6 +187,31 @@ static void two_managers_tell_one_story(void **state)
     assert_int_equal(count_of(second, "gone", a), 1);
 }
 
+static void a_claim_whose_manager_died_is_told_by_the_next(void **state)
+{
+    persona_manager_t *m, *next;
+    json_t *rows;
+
+    (void)state;
+    m = site_with_pool(2); /* it has no trail: what it does is never written */
+    assert_string_equal(site_assign(m, site_uuid(0), 1), "ok");
+    site_now += SECONDS(300);
+    assert_string_equal(site_assign(m, site_uuid(1), 2), "ok");
+    site_now += SECONDS(1);
+    for (int i = 0; i < 2; i++) {
+        next = site_manager(0);
+        next->trail = trail;
+        next->started = site_now;
+        site_round(next);
+        rows = rows_of(next, "claim");
+        assert_int_equal(json_array_size(rows), 1);
+        assert_string_equal(cell(rows, 0, "instance"), site_uuid(1));
+        assert_string_equal(cell(rows, 0, "user"), "user2");
+        assert_string_equal(cell(rows, 0, "start"), "");
+        json_decref(rows);
+    }
+}
+
 static void reasons_of_retirements_are_told(void **state)
 {
     persona_manager_t *m = with_history(3);
@@ -371,6 +396,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HISTORY_TEST(the_life_of_a_session_is_told),
         HISTORY_TEST(two_managers_tell_one_story),
+        HISTORY_TEST(a_claim_whose_manager_died_is_told_by_the_next),
         HISTORY_TEST(reasons_of_retirements_are_told),
         HISTORY_TEST(failed_boots_are_told),
         HISTORY_TEST(administrators_are_told),

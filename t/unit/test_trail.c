@@ -724,7 +724,7 @@ static void one_reader_at_a_time(void **state)
 
 static void says(const char *driver, const char *params, const char *words)
 {
-    const char *problem = persona_database_check(driver, params, NULL, unit_pool);
+    const char *problem = persona_database_check(driver, params, NULL, scratch_path("made"), unit_pool);
 
     if (!words) {
         assert_null(problem);
@@ -743,9 +743,11 @@ static void what_is_configured_is_checked(void **state)
     says("sqlite3", "history.db", "not an absolute path");
     says("sqlite3", conf.params, NULL);
     says("sqlite3", scratch, "is not a file");
+    says("sqlite3", scratch_path("made/x.db"), NULL);
     says("sqlite3", scratch_path("nowhere/x.db"), apr_psprintf(unit_pool, "install -d -o %s", me));
     if (geteuid() == 0) {
-        assert_non_null(strstr(persona_database_check("sqlite3", conf.params, "nobody", unit_pool), "chown nobody"));
+        assert_non_null(strstr(persona_database_check("sqlite3", conf.params, "nobody", NULL, unit_pool),
+                               "chown nobody"));
     }
     if (persona_database_driver_check("pgsql", unit_pool)) {
         says("pgsql", "dbname=x", "apt-get install libaprutil1-dbd-pgsql");
@@ -766,7 +768,7 @@ static void what_is_configured_is_checked(void **state)
     says("pgsql", apr_pstrcat(unit_pool, "dbname=x passfile=", passfile, NULL), NULL);
     if (geteuid() == 0) {
         assert_non_null(strstr(persona_database_check("pgsql", apr_pstrcat(unit_pool, "dbname=x passfile=", passfile,
-                                                                           NULL), "nobody", unit_pool),
+                                                                           NULL), "nobody", NULL, unit_pool),
                                "chown nobody"));
     }
 }

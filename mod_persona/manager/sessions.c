@@ -14,6 +14,7 @@
 #include <apr_strings.h>
 
 #include "assign.h"
+#include "events.h"
 #include "persona/digest.h"
 #include "pool/session.h"
 #include "sessions.h"
@@ -211,6 +212,9 @@ static void merge(persona_manager_t *m, persona_entry_t *copy, const persona_rec
         if (record && !strcmp(record->instance, e->uuid)) {
             if (!*e->user) {
                 persona_entry_bind(m, e, e->session, record->user, record->app);
+                if (*e->user) {
+                    persona_events_claim(m, e, NULL, -1, 0); /* it was the fence alone that told of it */
+                }
             }
             if (!e->merged) {
                 e->home = record->home;

@@ -212,6 +212,28 @@ static void a_claim_whose_manager_died_is_told_by_the_next(void **state)
     }
 }
 
+static void a_claim_that_only_its_fence_tells_of_is_told(void **state)
+{
+    persona_manager_t *m = site_with_pool(1), *next;
+    persona_record_t record, *winner = NULL;
+    const char *a = site_uuid(0);
+    json_t *rows;
+
+    (void)state;
+    fake.fail[FAKE_MARK] = APR_TIMEUP;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    fake.fail[FAKE_MARK] = APR_SUCCESS;
+    persona_entry_record(persona_entry_find(m, a), &record); /* as the worker does, before anybody dies */
+    assert_int_equal(persona_session_add(m->index, &record, &winner, unit_pool), APR_SUCCESS);
+    next = site_manager(0);
+    next->trail = trail;
+    site_pass(next, 10);
+    rows = rows_about(next, "claim", a);
+    assert_int_equal(json_array_size(rows), 1);
+    assert_string_equal(cell(rows, 0, "user"), "user1");
+    json_decref(rows);
+}
+
 static void reasons_of_retirements_are_told(void **state)
 {
     persona_manager_t *m = with_history(3);
@@ -397,6 +419,7 @@ int main(void)
         HISTORY_TEST(the_life_of_a_session_is_told),
         HISTORY_TEST(two_managers_tell_one_story),
         HISTORY_TEST(a_claim_whose_manager_died_is_told_by_the_next),
+        HISTORY_TEST(a_claim_that_only_its_fence_tells_of_is_told),
         HISTORY_TEST(reasons_of_retirements_are_told),
         HISTORY_TEST(failed_boots_are_told),
         HISTORY_TEST(administrators_are_told),

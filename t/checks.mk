@@ -32,6 +32,7 @@ EXTRA_DIST += \
 	t/manager/test_manager.py \
 	t/model/fence.pml \
 	t/model/lease.pml \
+	t/model/line.pml \
 	t/model/run \
 	t/personas \
 	t/relay/test_host.py \

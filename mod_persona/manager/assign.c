@@ -136,6 +136,13 @@ static void say(assign_t *a, persona_assign_e outcome, const char *reason)
     persona_copy(a->reason, reason);
 }
 
+/** With the lock: the session is told "unknown" about it. */
+static void note_unsure(persona_manager_t *m, persona_entry_t *e, const char *session)
+{
+    persona_copy(e->unsure, session);
+    e->unsure_at = persona_manager_now(m);
+}
+
 /** With the lock: the fence is this session's and the instance is fit. */
 static void settle(persona_manager_t *m, assign_t *a, const persona_instance_t *i,
                    const persona_t *persona, persona_tasks_t *tasks, apr_pool_t *p)
@@ -197,7 +204,7 @@ static void ask_provider(assign_t *a, persona_catalog_t *catalog, persona_tasks_
         persona_manager_lock(m);
         e = persona_entry_find(m, a->instance);
         if (status == APR_TIMEUP && e) {
-            persona_copy(e->unsure, a->session);
+            note_unsure(m, e, a->session);
         }
         say(a, status == APR_TIMEUP ? PERSONA_ASSIGN_UNKNOWN : PERSONA_ASSIGN_NO, res.detail);
         persona_manager_unlock(m);
@@ -213,7 +220,7 @@ static void ask_provider(assign_t *a, persona_catalog_t *catalog, persona_tasks_
     else if (status != APR_SUCCESS) {
         e = persona_entry_find(m, a->instance);
         if (e) {
-            persona_copy(e->unsure, a->session);
+            note_unsure(m, e, a->session);
         }
         say(a, PERSONA_ASSIGN_UNKNOWN, res.detail);
     }

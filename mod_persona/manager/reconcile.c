@@ -273,6 +273,9 @@ static void meet_unfenced(reading_t *r, persona_entry_t *e, const persona_instan
 
     e->token[0] = '\0';
     e->orphan_since = 0;
+    if (*e->unsure && r->started - e->unsure_at > PERSONA_DEMAND_AGE) {
+        e->unsure[0] = '\0'; /* its session has no fence and has stopped asking: it is anybody's again */
+    }
     switch (i->state) {
     case PERSONA_INSTANCE_ASSIGNED:
         if (i->session && *i->session) {

@@ -106,7 +106,8 @@ typedef struct persona_entry_t {
 
     /* the session; "": none */
     char session[PERSONA_SESSION_LEN], user[PERSONA_USER_MAX + 1], app[PERSONA_NAME_MAX + 1];
-    char unsure[PERSONA_SESSION_LEN]; /**< session whose assign got no answer */
+    char unsure[PERSONA_SESSION_LEN]; /**< session whose assign got no answer: nobody else is given it meanwhile */
+    apr_time_t unsure_at;             /**< when it was last told so */
     int marked;                       /**< the provider's metadata has the session */
     int local;                        /**< assigned, attached or asked for through this manager */
     int merged;                       /**< adopted, and what the index knew of it is in */

@@ -74,6 +74,45 @@ static void a_lost_answer_is_asked_again(void **state)
     assert_string_equal(site_assign(m, a, 1), "ok");
 }
 
+/** Whether the manager has published it in the line that there is now. */
+static int in_line(persona_manager_t *m, const char *uuid)
+{
+    persona_queue_t queue;
+    int created;
+
+    assert_int_equal(persona_pool_queue(m->index, "one", 0, 0, &queue, &created, unit_pool), APR_SUCCESS);
+    return !strcmp(persona_entry_find(m, uuid)->generation, queue.generation);
+}
+
+/** Its call does not arrive at the provider. */
+static void assign_in_vain(persona_manager_t *m, const char *uuid, int session)
+{
+    fake.fail[FAKE_FENCE] = APR_TIMEUP;
+    fake.fail_times[FAKE_FENCE] = 1;
+    assert_string_equal(site_assign(m, uuid, session), "unknown");
+    assert_null(fake_token(uuid));
+}
+
+static void who_asks_no_more_keeps_nothing(void **state)
+{
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0);
+
+    (void)state;
+    fake.fail[FAKE_CREATE] = APR_EGENERAL; /* there is no other */
+    assign_in_vain(m, a, 1);
+    site_flush(); /* what may be handed out is published anew */
+    site_pass(m, 8);
+    assert_false(in_line(m, a));
+    assign_in_vain(m, a, 1);
+    site_pass(m, 8);
+    assert_false(in_line(m, a));
+    site_pass(m, 4); /* the session went away */
+    assert_true(in_line(m, a));
+    assert_string_equal(site_assign(m, a, 2), "ok");
+    assert_string_equal(site_assign(m, a, 1), "no");
+}
+
 static void an_unfit_instance_is_refused_and_never_given_back(void **state)
 {
     persona_manager_t *m = site_with_pool(2);
@@ -387,6 +426,7 @@ int main(void)
         SITE_TEST(one_session_has_one_instance),
         SITE_TEST(the_lease_counts_from_the_reading),
         SITE_TEST(a_lost_answer_is_asked_again),
+        SITE_TEST(who_asks_no_more_keeps_nothing),
         SITE_TEST(an_unfit_instance_is_refused_and_never_given_back),
         SITE_TEST(slow_metadata_does_not_fail_a_claim),
         SITE_TEST(a_restart_has_the_session_again),

@@ -111,6 +111,10 @@ refuses('a key that others can read', config(PersonaSecretFile => "$dir/openkey"
 write_file("$dir/shortkey", "abcd\n", 0400);
 refuses('a key that is too short', config(PersonaSecretFile => "$dir/shortkey"), qr/64/);
 write_file("$dir/emptykey", "\n", 0400);
+write_file("$dir/twokeys", 'ab' x 32 . "\n" . 'cd' x 32 . "\n", 0400);
+refuses('two keys and no name of the site', config(PersonaSecretFile => "$dir/twokeys"), qr/"site [0-9a-f]{12}", if/);
+write_file("$dir/badsite", 'ab' x 32 . "\nsite My_site\n", 0400);
+refuses('a bad name of the site', config(PersonaSecretFile => "$dir/badsite"), qr/"site NAME"/);
 refuses('an empty key file', config(PersonaSecretFile => "$dir/emptykey"), qr/empty/);
 refuses('another user without being root', config(PersonaManagerUser => 'daemon'), qr/daemon/, qr/root/);
 refuses('memcached without a port', config(PersonaMemcached => '127.0.0.1:'), qr/PersonaMemcached/);

@@ -27,6 +27,7 @@
 #define DAY      apr_time_from_sec(86400)
 #define HISTORY_DEFAULT (400 * DAY)
 #define HISTORY_MAX     (36500 * DAY)
+#define SITE_MAX 32
 
 void *persona_conf_create(apr_pool_t *p, server_rec *s)
 {
@@ -347,7 +348,7 @@ const command_rec persona_commands[] = {
                   "Servers of the shared index: host:port[,host:port...], or the path of a socket"),
     AP_INIT_TAKE1(
         "PersonaSecretFile", set_path, AT(key_file), RSRC_CONF,
-        "File with the site key, hexadecimal, and on a second line the previous one; only root may read it"),
+        "File with the site key, hexadecimal; perhaps a second key, and the site's name; only root may read it"),
     AP_INIT_TAKE1("PersonaManagerUser", set_string, AT(manager_user), RSRC_CONF,
                   "User that the manager runs as; it needs the groups of the compute engines"),
     AP_INIT_TAKE1("PersonaManager", set_path, AT(manager), RSRC_CONF,
@@ -413,13 +414,27 @@ static const char *key_file_problem(const persona_conf_t *conf, const struct sta
     if (st->st_size > KEY_MAX) {
         return apr_pstrcat(
             p, "PersonaSecretFile ", conf->key_file,
-            " is too long: one line of 64 hexadecimal digits, and perhaps the previous key", NULL);
+            " is too long: one line of 64 hexadecimal digits, and perhaps another key and the site's name", NULL);
     }
     return NULL;
 }
 
+/** The name in a line "site NAME"; NULL: it is none. */
+static const char *site_name(const char *line)
+{
+    const char *name;
+
+    if (strncmp(line, "site", 4) || !apr_isspace(line[4])) {
+        return NULL;
+    }
+    for (name = line + 4; apr_isspace(*name); name++) {
+    }
+    return *name && strlen(name) <= SITE_MAX && !name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-")] ? name
+                                                                                                             : NULL;
+}
+
 /** Cuts `text` into its lines, in place. */
-static const char *keys_parse(char *text, const char *keys[2], const char *file, apr_pool_t *p)
+static const char *keys_parse(char *text, const char *keys[2], const char **ns, const char *file, apr_pool_t *p)
 {
     int count = 0;
     char *line, *next;
@@ -438,19 +453,36 @@ static const char *keys_parse(char *text, const char *keys[2], const char *file,
         if (!len || *line == '#') {
             continue;
         }
+        if (!*ns && site_name(line)) {
+            *ns = apr_pstrdup(p, site_name(line));
+            continue;
+        }
         if (count == 2 || len < KEY_MIN || len % 2 || line[strspn(line, "0123456789abcdef")]) {
             return apr_psprintf(
                 p,
                 "PersonaSecretFile %s: each of at most two keys is a line of at least %d lower-case "
-                "hexadecimal digits; " MAKE_KEY,
+                "hexadecimal digits, and perhaps there is one line \"site NAME\"; " MAKE_KEY,
                 file, KEY_MIN, file);
         }
         keys[count++] = line;
     }
-    return count ? NULL : apr_psprintf(p, "PersonaSecretFile %s is empty; " MAKE_KEY, file, file);
+    if (!count) {
+        return apr_psprintf(p, "PersonaSecretFile %s is empty; " MAKE_KEY, file, file);
+    }
+    if (!*ns && count == 2) {
+        return apr_psprintf(p,
+                            "PersonaSecretFile %s: with two keys the site needs a name that stays when they are "
+                            "exchanged; add the line \"site %s\", if its instances were made with the first key, or "
+                            "\"site %s\", if with the second",
+                            file, persona_settings_namespace(keys[0], p), persona_settings_namespace(keys[1], p));
+    }
+    if (!*ns) {
+        *ns = persona_settings_namespace(keys[0], p);
+    }
+    return NULL;
 }
 
-const char *persona_config_keys(const persona_conf_t *conf, const char *keys[2], apr_pool_t *p)
+const char *persona_config_keys(const persona_conf_t *conf, const char *keys[2], const char **ns, apr_pool_t *p)
 {
     apr_file_t *file;
     apr_os_file_t fd;
@@ -460,7 +492,7 @@ const char *persona_config_keys(const persona_conf_t *conf, const char *keys[2],
     const char *error;
     char *text, reason[128];
 
-    keys[0] = keys[1] = NULL;
+    keys[0] = keys[1] = *ns = NULL;
     if (!conf->key_file) {
         return apr_psprintf(p, "PersonaSecretFile is not set; " MAKE_KEY " and name it there",
                             "/etc/apache2/persona.key");
@@ -478,7 +510,7 @@ const char *persona_config_keys(const persona_conf_t *conf, const char *keys[2],
         text = apr_pcalloc(p, KEY_MAX + 1);
         status = apr_file_read_full(file, text, KEY_MAX, &len);
         error = status == APR_SUCCESS || APR_STATUS_IS_EOF(status)
-                    ? keys_parse(text, keys, conf->key_file, p)
+                    ? keys_parse(text, keys, ns, conf->key_file, p)
                     : apr_pstrcat(p, "PersonaSecretFile ", conf->key_file, " cannot be read", NULL);
     }
     apr_file_close(file);
@@ -570,7 +602,7 @@ static void say_lines(server_rec *s, const char *lines, apr_pool_t *p)
 }
 
 /** What only httpd -t may fail for: the persona files and the compute lines, by the manager's own code. */
-static int test_personas(const persona_conf_t *conf, server_rec *s, const char *const keys[2],
+static int test_personas(const persona_conf_t *conf, server_rec *s, const char *const keys[2], const char *ns,
                          apr_pool_t *p)
 {
     persona_settings_t settings = {0};
@@ -579,7 +611,7 @@ static int test_personas(const persona_conf_t *conf, server_rec *s, const char *
     persona_config_settings(conf, s, &settings, p);
     settings.keys[0] = keys[0];
     settings.keys[1] = keys[1];
-    settings.ns = persona_settings_namespace(keys[0], p);
+    settings.ns = ns;
     say_lines(s, persona_supervise_test(conf, &settings, &good, p), p);
     return good ? OK : !OK;
 }
@@ -606,7 +638,7 @@ int persona_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     const persona_conf_t *conf = persona_conf(s);
     int test = ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST, mpm_threads = 0,
         generation = 0;
-    const char *keys[2], *error = NULL;
+    const char *keys[2], *ns, *error = NULL;
 
     (void)pconf;
     (void)plog;
@@ -622,7 +654,7 @@ int persona_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
             "qemu:///system";
     }
     if (!error) {
-        error = persona_config_keys(conf, keys, ptemp);
+        error = persona_config_keys(conf, keys, &ns, ptemp);
     }
     if (!error) {
         error = check_manager(conf, ptemp);
@@ -645,5 +677,5 @@ int persona_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG) {
         warn_of_slots(s);
     }
-    return test ? test_personas(conf, s, keys, ptemp) : OK;
+    return test ? test_personas(conf, s, keys, ns, ptemp) : OK;
 }

@@ -65,8 +65,9 @@ persona_conf_t *persona_conf(server_rec *s);
 persona_dir_t *persona_dir(request_rec *r);
 /** Everything that makes httpd -t, or the very first start, fail. */
 int persona_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
-/** The site keys of PersonaSecretFile into keys[2] (hexadecimal, in p). NULL, or what is wrong. */
-const char *persona_config_keys(const persona_conf_t *conf, const char *keys[2], apr_pool_t *p);
+/** The site keys of PersonaSecretFile into keys[2] (hexadecimal, in p), and the site's name: its line "site NAME", or,
+ * where there is one key only, what that says. NULL, or what is wrong. */
+const char *persona_config_keys(const persona_conf_t *conf, const char *keys[2], const char **ns, apr_pool_t *p);
 /** What personad is given. */
 void persona_config_settings(const persona_conf_t *conf, server_rec *s, persona_settings_t *settings,
                              apr_pool_t *p);

@@ -200,7 +200,7 @@ static int settings_file(const persona_settings_t *settings)
 /** The keys of this site; derived ones stay for the workers. NULL, or what is wrong. */
 static const char *keys_read(const persona_conf_t *conf, const char *keys[2], apr_pool_t *p)
 {
-    const char *error = persona_config_keys(conf, keys, p);
+    const char *ns, *error = persona_config_keys(conf, keys, &ns, p);
     persona_settings_t settings = {0};
     int i;
 
@@ -218,7 +218,7 @@ static const char *keys_read(const persona_conf_t *conf, const char *keys[2], ap
             supervisor->keys[i] = supervisor->record_keys[i];
         }
     }
-    apr_cpystrn(supervisor->ns, persona_settings_namespace(keys[0], p), sizeof(supervisor->ns));
+    apr_cpystrn(supervisor->ns, ns, sizeof(supervisor->ns));
     return NULL;
 }
 

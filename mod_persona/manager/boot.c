@@ -120,7 +120,7 @@ static apr_status_t make_instance(persona_manager_t *m, persona_site_t *site,
     if (status != APR_SUCCESS) {
         return status;
     }
-    persona_hmac(m->hook_key, strlen(m->hook_key), task->uuid, strlen(task->uuid), key);
+    persona_hmac(m->hook_keys[0], strlen(m->hook_keys[0]), task->uuid, strlen(task->uuid), key);
     status = c->provider->create(c, persona, &how, res, p);
     if (status != APR_SUCCESS) {
         c->provider->destroy(c, task->uuid, &ignored, p);

@@ -57,11 +57,16 @@ const char *persona_home_password(const persona_manager_t *m, int which, const c
     return password;
 }
 
-static const char *instance_key(const persona_manager_t *m, const char *uuid, apr_pool_t *p)
+/** NULL: the site has no such key. */
+static const char *instance_key(const persona_manager_t *m, int which, const char *uuid, apr_pool_t *p)
 {
-    char *key = apr_palloc(p, PERSONA_HEX256_LEN);
+    char *key;
 
-    persona_hmac(m->hook_key, strlen(m->hook_key), uuid, strlen(uuid), key);
+    if (!m->hook_keys[which]) {
+        return NULL;
+    }
+    key = apr_palloc(p, PERSONA_HEX256_LEN);
+    persona_hmac(m->hook_keys[which], strlen(m->hook_keys[which]), uuid, strlen(uuid), key);
     return key;
 }
 
@@ -72,7 +77,8 @@ static void hook_of(const persona_manager_t *m, const persona_entry_t *e, person
     hook->address = e->hook_address;
     hook->port = e->hook_port;
     hook->path = e->hook_path;
-    hook->key = instance_key(m, e->uuid, p);
+    hook->keys[0] = instance_key(m, 0, e->uuid, p);
+    hook->keys[1] = instance_key(m, 1, e->uuid, p);
     hook->instance = e->uuid;
     hook->session = e->session;
     hook->user = e->user;

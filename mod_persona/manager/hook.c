@@ -76,28 +76,23 @@ void persona_hook_init(void)
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-apr_status_t persona_hook_call(const persona_hook_t *hook, apr_interval_time_t timeout,
-                               persona_result_t *res, apr_pool_t *p)
+/** `*code`: of the answer; 0: there was none. */
+static apr_status_t post(const persona_hook_t *hook, const char *key, const char *body, apr_interval_time_t timeout,
+                         long *code, persona_result_t *res, apr_pool_t *p)
 {
-    const char *body = hook_body(hook, p);
     char signature[PERSONA_HEX256_LEN];
     answer_t *answer = apr_pcalloc(p, sizeof(*answer));
     struct curl_slist *headers = NULL;
     const char *url, *words;
     apr_status_t status = APR_SUCCESS;
-    long code = 0;
     CURLcode rc;
-    CURL *curl;
+    CURL *curl = curl_easy_init();
 
-    if (!body) {
-        return persona_result_set(res, APR_EINVAL, "hook",
-                                  "the assign hook's message is not valid UTF-8");
-    }
-    curl = curl_easy_init();
+    *code = 0;
     if (!curl) {
         return persona_result_set(res, APR_ENOMEM, "hook", "curl could not be started");
     }
-    persona_hmac(hook->key, strlen(hook->key), body, strlen(body), signature);
+    persona_hmac(key, strlen(key), body, strlen(body), signature);
     headers = curl_slist_append(headers, "Content-Type: application/json");
     headers =
         curl_slist_append(headers, apr_pstrcat(p, "X-Persona-Signature: sha256=", signature, NULL));
@@ -116,18 +111,36 @@ apr_status_t persona_hook_call(const persona_hook_t *hook, apr_interval_time_t t
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, answer_write);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
     rc = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &code);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, code);
     if (rc != CURLE_OK) {
         status = persona_result_set(res, rc == CURLE_OPERATION_TIMEDOUT ? APR_TIMEUP : APR_EGENERAL,
                                     "hook", "the assign hook %s: %s", url, curl_easy_strerror(rc));
     }
-    else if (code != 200) {
+    else if (*code != 200) {
         words = answer_error(answer, p);
-        status = persona_result_set(res, code == 409 ? APR_EEXIST : APR_EGENERAL, "hook",
+        status = persona_result_set(res, *code == 409 ? APR_EEXIST : APR_EGENERAL, "hook",
                                     "%s (HTTP %ld of %s)", words ? words : "the instance refused",
-                                    code, url);
+                                    *code, url);
     }
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
+    return status;
+}
+
+apr_status_t persona_hook_call(const persona_hook_t *hook, apr_interval_time_t timeout,
+                               persona_result_t *res, apr_pool_t *p)
+{
+    const char *body = hook_body(hook, p);
+    apr_status_t status;
+    long code;
+
+    if (!body) {
+        return persona_result_set(res, APR_EINVAL, "hook",
+                                  "the assign hook's message is not valid UTF-8");
+    }
+    status = post(hook, hook->keys[0], body, timeout, &code, res, p);
+    if (code == 403 && hook->keys[1]) {
+        status = post(hook, hook->keys[1], body, timeout, &code, res, p);
+    }
     return status;
 }

@@ -58,12 +58,12 @@ static const char *share_key(const persona_manager_t *m, const char *session, ap
     return apr_pstrcat(p, m->settings->ns, ":attached:", session, NULL);
 }
 
-static void share_sign(const persona_manager_t *m, const char *session, const char *text,
+static void share_sign(const persona_manager_t *m, int which, const char *session, const char *text,
                        char mac[PERSONA_HEX256_LEN], apr_pool_t *p)
 {
     const char *all = apr_pstrcat(p, session, "\n", text, NULL);
 
-    persona_hmac(m->share_key, strlen(m->share_key), all, strlen(all), mac);
+    persona_hmac(m->share_keys[which], strlen(m->share_keys[which]), all, strlen(all), mac);
 }
 
 static void share_write(persona_manager_t *m, const persona_entry_t *e, apr_pool_t *p)
@@ -72,7 +72,7 @@ static void share_write(persona_manager_t *m, const persona_entry_t *e, apr_pool
         apr_psprintf(p, "%" APR_TIME_T_FMT " %" APR_TIME_T_FMT, e->attached, e->last_input);
     char mac[PERSONA_HEX256_LEN];
 
-    share_sign(m, e->session, text, mac, p);
+    share_sign(m, 0, e->session, text, mac, p);
     persona_manager_index(m, m->store->set(m->store, e->session, share_key(m, e->session, p),
                                            apr_pstrcat(p, mac, " ", text, NULL), SHARE_TTL));
 }
@@ -82,9 +82,10 @@ static apr_status_t share_read(persona_manager_t *m, const char *session, apr_ti
                                apr_time_t *last_input, apr_pool_t *p)
 {
     const char *value = NULL;
-    char mac[PERSONA_HEX256_LEN];
+    char mac[PERSONA_HEX256_LEN], *given;
     apr_status_t status;
     long long a, b;
+    int i, good = 0;
 
     if (!persona_manager_index_usable(m)) {
         return APR_EGENERAL;
@@ -97,8 +98,12 @@ static apr_status_t share_read(persona_manager_t *m, const char *session, apr_ti
     if (strlen(value) < PERSONA_HEX256_LEN || value[PERSONA_HEX256_LEN - 1] != ' ') {
         return APR_NOTFOUND;
     }
-    share_sign(m, session, value + PERSONA_HEX256_LEN, mac, p);
-    if (!persona_hex_equal(apr_pstrndup(p, value, PERSONA_HEX256_LEN - 1), mac) ||
+    given = apr_pstrndup(p, value, PERSONA_HEX256_LEN - 1);
+    for (i = 0; i < 2 && m->share_keys[i] && !good; i++) {
+        share_sign(m, i, session, value + PERSONA_HEX256_LEN, mac, p);
+        good = persona_hex_equal(given, mac);
+    }
+    if (!good ||
         sscanf(value + PERSONA_HEX256_LEN, "%lld %lld", &a, &b) != 2) {
         return APR_NOTFOUND;
     }

@@ -140,9 +140,9 @@ apr_status_t persona_manager_create(persona_manager_t **manager, const persona_s
     m->id = stable_id(settings, p);
     m->retire_name = apr_pstrcat(p, "retire:", m->id, NULL);
     m->maker = persona_maker_name(m->id, p);
-    m->hook_key = persona_settings_key(settings, 0, "hook", p);
-    m->share_key = persona_settings_key(settings, 0, "attached", p);
     for (i = 0; i < 2; i++) {
+        m->hook_keys[i] = persona_settings_key(settings, i, "hook", p);
+        m->share_keys[i] = persona_settings_key(settings, i, "attached", p);
         m->home_keys[i] = persona_settings_key(settings, i, "home", p);
         keys[i] = persona_settings_key(settings, i, "record", p);
     }

@@ -195,7 +195,7 @@ struct persona_manager_t {
     const char *id;          /**< survives restarts: names this manager in fences */
     const char *retire_name; /**< "retire:<id>" */
     const char *maker;       /**< this process, see maker.h */
-    const char *hook_key, *home_keys[2], *share_key;
+    const char *hook_keys[2], *home_keys[2], *share_keys[2]; /**< [1] NULL: the site has one key */
     persona_store_t *store;
     persona_index_t *index;
     persona_site_t *sites;

@@ -17,8 +17,8 @@ typedef struct persona_settings_t {
     const char *state_dir;        /**< PersonaStateDirectory: last good personas, model */
     apr_array_header_t *computes; /**< of persona_compute_conf_t */
     const char *memcached;        /**< PersonaMemcached */
-    const char *ns;      /**< namespace at the providers and in memcached: derived from the key */
-    const char *keys[2]; /**< site keys, hexadecimal: current, and previous or NULL */
+    const char *ns;      /**< namespace at the providers and in memcached: the site's name, which outlives its keys */
+    const char *keys[2]; /**< site keys, hexadecimal: the one that signs, and another that is valid too, or NULL */
     const char *manager_user;   /**< PersonaManagerUser */
     const char *forecast;       /**< PersonaForecast: on, shadow, off */
     const char *session_host;   /**< PersonaSessionHost without its '*', NULL: none */
@@ -46,11 +46,11 @@ json_t *persona_settings_to_json(const persona_settings_t *settings);
 apr_status_t persona_settings_from_json(persona_settings_t **settings, const json_t *json,
                                         const char **error, apr_pool_t *p);
 /** The key for one purpose ("record", "hook", ...), hexadecimal: HMAC(site key, purpose).
- * `which`: 0 current, 1 previous (NULL where there is none). Wherever a key is used, its bytes
+ * `which`: 0 signs, 1 is valid too (NULL where there is none). Wherever a key is used, its bytes
  * are those of its hexadecimal text. */
 const char *persona_settings_key(const persona_settings_t *settings, int which, const char *purpose,
                                  apr_pool_t *p);
-/** The namespace of a site key: 12 hexadecimal digits that tell nothing of the key. */
+/** The name of a site that has no other: 12 hexadecimal digits that tell nothing of the key. */
 const char *persona_settings_namespace(const char *key, apr_pool_t *p);
 /** "5s", "15m", "12h", "250ms", "1d" or bare seconds; NULL, or what is wrong and what would be
  * right. */

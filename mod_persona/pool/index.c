@@ -54,6 +54,15 @@ const char *persona_index_sign(const persona_index_t *index, const char *text, c
     return apr_pstrcat(p, mac, " ", text, NULL);
 }
 
+int persona_index_current(const persona_index_t *index, const char *value, const char *key, const char *generation,
+                          apr_pool_t *p)
+{
+    const apr_size_t len = strlen(value);
+
+    return len > MAC_LEN
+           && strcmp(persona_index_sign(index, value + MAC_LEN + 1, key, generation, p), value) == 0;
+}
+
 static void complain(const persona_index_t *index, const char *key)
 {
     persona_index_t *remembering = (persona_index_t *)index;

@@ -31,7 +31,7 @@ typedef struct persona_look_t {
 struct persona_index_t {
     persona_store_t *store;
     const char *ns;
-    const char *keys[2];         /**< current, and previous or NULL */
+    const char *keys[2];         /**< the one that signs, and another that is valid too, or NULL */
     apr_pool_t *pool;
     apr_thread_mutex_t *mutex;   /**< guards looks and complained */
     apr_hash_t *looks;           /**< persona id -> persona_look_t */
@@ -45,6 +45,10 @@ const char *persona_index_sign(const persona_index_t *index, const char *text, c
  * while says so. */
 const char *persona_index_verify(const persona_index_t *index, const char *value, const char *key,
                                  const char *generation);
+
+/** Whether a value that verifies was signed with the key that signs now. */
+int persona_index_current(const persona_index_t *index, const char *value, const char *key, const char *generation,
+                          apr_pool_t *p);
 
 /** A part of a key: the id itself where it is a name as personas have them, else its hash. */
 const char *persona_index_part(const char *id, apr_pool_t *p);

@@ -155,6 +155,10 @@ apr_status_t persona_pool_queue(persona_index_t *index, const char *persona_id, 
     *created = 0;
     memset(queue, 0, sizeof(*queue));
     rv = queue_read(index, persona_id, limit, queue, &dead, p);
+    if (rv == APR_SUCCESS && create && !persona_index_current(index, dead, key, PERSONA_NO_GENERATION, p)) {
+        /* Its name was signed with the site's other key, which may soon be gone: a new line, for all gateways. */
+        rv = APR_NOTFOUND;
+    }
     if (rv != APR_NOTFOUND || !create) {
         return rv;
     }

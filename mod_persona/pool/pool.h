@@ -44,7 +44,8 @@ typedef struct persona_record_t {
 /** A shared index of one site, for any thread. */
 typedef struct persona_index_t persona_index_t;
 
-/** `keys`: the record keys (purpose "record"), current and previous or NULL. The store is borrowed. */
+/** `keys`: the record keys (purpose "record"), the one that signs, and another that is valid too, or
+ * NULL. `ns`: the site's name. The store is borrowed. */
 apr_status_t persona_index_create(persona_index_t **index, persona_store_t *store, const char *ns,
                                   const char *const keys[2], apr_pool_t *p);
 

@@ -35,15 +35,16 @@ void persona_session_api_id(const persona_index_t *index, const char *user, cons
 {
     char key[PERSONA_HEX256_LEN], mac[PERSONA_HEX256_LEN];
 
-    /* User and app are two messages, so no pair of them can be read as another. */
-    persona_hmac(index->keys[0], strlen(index->keys[0]), user, strlen(user), key);
+    /* User and app are two messages, so no pair of them can be read as another. The site's keys come and go; its name
+     * stays, so a client has one S whichever of them a gateway signs with. */
+    persona_hmac(index->ns, strlen(index->ns), user, strlen(user), key);
     persona_hmac(key, sizeof(key) - 1, app, strlen(app), mac);
     persona_session_id(mac, session);
 }
 
 /* ---- the entry of a user ---- */
 
-/** Hash of user and app under the site's key: keys of the index name nobody. */
+/** Hash of user and app, the same whatever key the site has now. */
 static const char *user_part(const persona_index_t *index, const char *user, const char *app, apr_pool_t *p)
 {
     char session[PERSONA_SESSION_LEN];
@@ -97,6 +98,27 @@ static apr_status_t entry_set(persona_index_t *index, const char *group, const c
 {
     return index->store->set(index->store, group, key,
                              persona_index_sign(index, session, key, PERSONA_NO_GENERATION, p), ttl);
+}
+
+/** The entry is there. While the site has two keys it is signed anew, so that it is still valid when one goes. */
+static apr_status_t entry_keep(persona_index_t *index, const char *group, const char *key, const char *session,
+                               apr_pool_t *p)
+{
+    const char *value, *text;
+    apr_status_t rv;
+
+    if (!index->keys[1]) {
+        return APR_SUCCESS;
+    }
+    rv = index->store->get(index->store, group, key, &value, p);
+    if (rv != APR_SUCCESS) {
+        return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+    }
+    text = persona_index_verify(index, value, key, PERSONA_NO_GENERATION);
+    if (text && !strcmp(text, session) && !persona_index_current(index, value, key, PERSONA_NO_GENERATION, p)) {
+        return entry_set(index, group, key, session, USER_TTL, p);
+    }
+    return APR_SUCCESS;
 }
 
 /* ---- records ---- */
@@ -242,7 +264,7 @@ apr_status_t persona_session_renew(persona_index_t *index, const persona_record_
         const char *part = user_part(index, record->user, record->app, p);
 
         rv = entry_add(index, part, user_key(index, part, p), record->session, USER_TTL, p);
-        rv = rv == APR_EEXIST ? APR_SUCCESS : rv;
+        rv = rv == APR_EEXIST ? entry_keep(index, part, user_key(index, part, p), record->session, p) : rv;
     }
     return rv;
 }

@@ -444,6 +444,36 @@ missing = found(before)
 tap.ok(not missing and domains() == machines, "after a graceful: sessions are found, no instance comes or goes",
        "; ".join(missing))
 
+# ---- a new key ----
+old_key, new_key = (SITE / "key").read_text().strip(), os.urandom(32).hex()
+(SITE / "key").write_text(f"{old_key}\n{new_key}\n")
+code, said = httpd("-t")
+named = re.search(r'"(site [0-9a-f]{12})", if its instances were made with the first', said)
+tap.ok(code != 0 and named, "httpd -t: two keys need the site's name, and it tells that", said[:200])
+before, machines = held(), domains()
+streams = [HeldStream(visitors[name]) for name in ("p1", "p2", "p3")]
+until(10, lambda: all(stream.updates for stream in streams))
+for step, lines in (("a new key is added", [named[1], old_key, new_key]), ("it signs", [named[1], new_key, old_key]),
+                    ("the old one is removed", [named[1], new_key])):
+    old, log = manager(), Log()
+    (SITE / "key").write_text("\n".join(lines) + "\n")
+    graceful()
+    until(20, lambda: settled(old))
+    missing = found(before)
+    tap.ok(not missing and domains() == machines and fill() is not None,
+           f"{step}: sessions are found, no instance comes or goes", "; ".join(missing))
+    # What signs now has signed all that is to be kept: the last step is for a site that runs on.
+    until(15, lambda: time.time() * 1e6 - document()["started"] > 8e6)
+seen = [stream.updates for stream in streams]
+until(5, lambda: all(stream.updates > n or stream.error for stream, n in zip(streams, seen)))
+dropped = [stream.error or "no update" for stream, n in zip(streams, seen) if stream.updates <= n]
+tap.ok(not dropped and newcomer(time.monotonic()) < 5, "no stream has noticed, and new people get their sessions",
+       "; ".join(dropped))
+strange = re.findall(r"the value of .* was not written by this site", log.text())
+tap.ok(not strange, "nothing that is signed with the old key is met any more", "; ".join(strange))
+for stream in streams:
+    stream.stop()
+
 # ---- kill -9 of the manager ----
 
 SOON = 5  # seconds; on a machine with nothing else to do it takes less than two, and the figure is printed

@@ -161,6 +161,33 @@ static void a_restart_has_the_session_again(void **state)
     assert_int_equal(fake_count(PERSONA_INSTANCE_READY), 2);
 }
 
+static void a_change_of_the_key_loses_no_session(void **state)
+{
+    static const char *const old = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+                     *const new = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100";
+    const char *const steps[3][2] = {{old, new}, {new, old}, {new, NULL}};
+    persona_manager_t *m = site_with_pool(2), *before;
+    const char *a = site_uuid(0);
+    int i;
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    for (i = 0; i < 3; i++) {
+        before = m;
+        site.settings.keys[0] = steps[i][0];
+        site.settings.keys[1] = steps[i][1];
+        m = site_manager(0); /* beside it the other gateway goes on as before */
+        site_round(m);
+        site_pass(before, 7);
+        site_pass(m, 7);
+        assert_string_equal(site_found(m, 1), a);
+        assert_string_equal(site_found(before, 1), a);
+    }
+    site_settle(m);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_ASSIGNED), 1);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_GONE), 3);
+}
+
 static void a_restart_before_the_metadata_has_the_session_too(void **state)
 {
     persona_manager_t *m = site_with_pool(1);
@@ -430,6 +457,7 @@ int main(void)
         SITE_TEST(an_unfit_instance_is_refused_and_never_given_back),
         SITE_TEST(slow_metadata_does_not_fail_a_claim),
         SITE_TEST(a_restart_has_the_session_again),
+        SITE_TEST(a_change_of_the_key_loses_no_session),
         SITE_TEST(a_restart_before_the_metadata_has_the_session_too),
         SITE_TEST(a_restart_before_the_metadata_learns_the_session_from_the_fence),
         SITE_TEST(a_fence_that_nobody_can_name_is_retired_in_time),

@@ -83,7 +83,7 @@ static int stop(void **state)
 
 static apr_status_t call(const char *answer, const char *password, persona_result_t *res)
 {
-    persona_hook_t hook = {"127.0.0.1", peer.port, "/assign", "6b6579", "instance-uuid", "S", "J\xc3\xb6rg \"x\"",
+    persona_hook_t hook = {"127.0.0.1", peer.port, "/assign", {"6b6579", NULL}, "instance-uuid", "S", "J\xc3\xb6rg \"x\"",
                            "app", NULL, "http://192.0.2.1/home/x/", password};
     apr_array_header_t *roles = apr_array_make(unit_pool, 2, sizeof(const char *));
 
@@ -92,6 +92,26 @@ static apr_status_t call(const char *answer, const char *password, persona_resul
     memset(res, 0, sizeof(*res));
     peer.answer = answer;
     return persona_hook_call(&hook, apr_time_from_msec(700), res, unit_pool);
+}
+
+static void the_sites_other_key_is_tried(void **state)
+{
+    persona_hook_t hook = {"127.0.0.1", peer.port, "/assign", {"new", "old"}, "instance-uuid", "S", "u", "app", NULL, NULL,
+                           NULL};
+    char signature[PERSONA_HEX256_LEN];
+    persona_result_t res = {0};
+    const char *body;
+
+    (void)state;
+    peer.answer = "HTTP/1.1 403 no\r\nContent-Length: 0\r\n\r\n";
+    assert_int_equal(persona_hook_call(&hook, apr_time_from_msec(700), &res, unit_pool), APR_EGENERAL);
+    assert_int_equal(peer.connections, 2);
+    body = strstr(peer.request, "\r\n\r\n") + 4;
+    persona_hmac("old", 3, body, strlen(body), signature);
+    assert_non_null(strstr(peer.request, signature));
+    peer.answer = "HTTP/1.1 500 no\r\nContent-Length: 0\r\n\r\n";
+    persona_hook_call(&hook, apr_time_from_msec(700), &res, unit_pool);
+    assert_int_equal(peer.connections, 3);
 }
 
 static void refusals_are_told_in_the_instances_words(void **state)
@@ -182,6 +202,7 @@ static void release_carries_no_password(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_sites_other_key_is_tried, start, stop),
         cmocka_unit_test_setup_teardown(refusals_are_told_in_the_instances_words, start, stop),
         cmocka_unit_test_setup_teardown(a_redirect_is_not_followed, start, stop),
         cmocka_unit_test_setup_teardown(a_flood_ends, start, stop),

@@ -564,11 +564,22 @@ static void a_slot_of_another_key_site_or_generation_is_dead(void **state)
 static void the_previous_key_is_still_good(void **state)
 {
     static const char *const rotated[2] = {"new key", "current key"};
+    persona_queue_t queue;
+    int created;
 
     (void)state;
     publish_new(1);
     assert_int_equal(persona_index_create(&ours, &store->store, "ns", rotated, unit_pool), APR_SUCCESS);
     assert_int_equal(poll_once(1), PERSONA_CLAIM_GOT);
+    /* Only until the planner sees it: the line goes on under a name that the new key signs. */
+    assert_int_equal(persona_pool_queue(ours, P, 0, 0, &queue, &created, unit_pool), APR_SUCCESS);
+    assert_false(created);
+    assert_int_equal(persona_pool_queue(ours, P, 1, 0, &queue, &created, unit_pool), APR_SUCCESS);
+    assert_true(created);
+    assert_int_equal(persona_pool_queue(ours, P, 1, 0, &queue, &created, unit_pool), APR_SUCCESS);
+    assert_false(created);
+    publish_free();
+    assert_int_equal(poll_once(2), PERSONA_CLAIM_WAIT);
 }
 
 static void garbage_counters_begin_a_new_generation(void **state)

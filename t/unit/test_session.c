@@ -141,7 +141,7 @@ static void a_record_within_no_limits_is_none(void **state)
 
 /* ---- ids ---- */
 
-static void an_api_clients_id_needs_the_sites_key(void **state)
+static void an_api_clients_id_is_the_sites(void **state)
 {
     static const char *const other_keys[2] = {"other", NULL};
     char a[PERSONA_SESSION_LEN], b[PERSONA_SESSION_LEN];
@@ -153,9 +153,44 @@ static void an_api_clients_id_needs_the_sites_key(void **state)
     assert_string_equal(a, b);
     persona_session_api_id(ours, "ua", "pp", b);
     assert_string_not_equal(a, b);
+    /* with another key: the gateways get a new one, one after the other */
     persona_index_create(&other, &store->store, "ns", other_keys, unit_pool);
     persona_session_api_id(other, "u", "app", b);
+    assert_string_equal(a, b);
+    persona_index_create(&other, &store->store, "others", other_keys, unit_pool);
+    persona_session_api_id(other, "u", "app", b);
     assert_string_not_equal(a, b);
+}
+
+/* ---- two keys ---- */
+
+/** Gateways while the key is exchanged, one after the other: each signs with its first. */
+static void sessions_outlive_a_change_of_the_key(void **state)
+{
+    static const char *const steps[4][2] = {
+        {"old", NULL}, {"old", "new"}, {"new", "old"}, {"new", NULL}};
+    persona_record_t *record = record_of(1, "u"), *other = record_of(2, "u"), *got, *winner;
+    persona_index_t *gateways[4];
+    const char *session;
+    int i;
+
+    (void)state;
+    for (i = 0; i < 4; i++) {
+        persona_index_create(&gateways[i], &store->store, "ns", steps[i], unit_pool);
+    }
+    assert_int_equal(persona_session_add(gateways[0], record, &winner, unit_pool), APR_SUCCESS);
+    for (i = 0; i < 3; i++) { /* of two neighbours each reads what the other signs */
+        assert_int_equal(persona_session_renew(gateways[i], record, unit_pool), APR_SUCCESS);
+        assert_int_equal(persona_session_get(gateways[i + 1], record->session, &got, unit_pool), APR_SUCCESS);
+        assert_int_equal(persona_session_of_user(gateways[i + 1], "u", "freecad", &session, unit_pool), APR_SUCCESS);
+        assert_string_equal(session, record->session);
+        assert_int_equal(persona_session_add(gateways[i + 1], other, &winner, unit_pool), APR_EEXIST);
+        assert_int_equal(persona_session_renew(gateways[i + 1], record, unit_pool), APR_SUCCESS);
+        assert_int_equal(persona_session_get(gateways[i], record->session, &got, unit_pool), APR_SUCCESS);
+        assert_int_equal(persona_session_of_user(gateways[i], "u", "freecad", &session, unit_pool), APR_SUCCESS);
+    }
+    assert_int_equal(persona_session_get(gateways[1], record->session, &got, unit_pool), APR_SUCCESS);
+    assert_int_equal(persona_session_get(gateways[0], record->session, &got, unit_pool), APR_EACCES);
 }
 
 /* ---- one session, one instance ---- */
@@ -341,7 +376,8 @@ int main(void)
         SESSION_TEST(a_record_comes_back_as_it_was),
         SESSION_TEST(each_changed_byte_is_seen),
         SESSION_TEST(a_record_within_no_limits_is_none),
-        SESSION_TEST(an_api_clients_id_needs_the_sites_key),
+        SESSION_TEST(an_api_clients_id_is_the_sites),
+        SESSION_TEST(sessions_outlive_a_change_of_the_key),
         SESSION_TEST(the_second_tab_gets_the_first_ones),
         SESSION_TEST(the_second_browser_gets_the_first_ones),
         SESSION_TEST(a_leftover_is_taken_over_by_one),

@@ -40,4 +40,5 @@ EXTRA_DIST += \
 	t/root/image \
 	t/root/intruder \
 	t/root/screen.c \
-	t/root/test_root.py
+	t/root/test_root.py \
+	t/wait/test_wait.py

@@ -302,8 +302,8 @@ static persona_visit_e claim_at_manager(persona_visit_t *visit)
 /** Tell the manager that somebody waits, and hear how far it is. */
 static persona_visit_e demand(persona_visit_t *visit)
 {
-    json_t *answer = NULL, *request = json_pack("{s:s, s:s, s:s}", "op", "demand", "persona", visit->persona->id,
-                                                "session", visit->session);
+    json_t *answer = NULL, *request = json_pack("{s:s, s:s, s:s, s:I}", "op", "demand", "persona", visit->persona->id,
+                                                "session", visit->session, "place", (json_int_t)visit->place);
     apr_status_t status = persona_child_call(request, &answer, call_deadline(visit, CALL_MAX));
 
     if (status == APR_SUCCESS) {

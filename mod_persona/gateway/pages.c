@@ -213,6 +213,17 @@ static int retry_after(const persona_visit_t *visit, persona_visit_e outcome)
     return seconds > RETRY_MAX ? RETRY_MAX : seconds;
 }
 
+/** The marks as they are shown: whole seconds, rounded away from each other. */
+static int mark_low(const persona_visit_t *visit)
+{
+    return (int)visit->eta_low;
+}
+
+static int mark_high(const persona_visit_t *visit)
+{
+    return visit->eta_high < 86400 ? (int)visit->eta_high + 1 : 86400;
+}
+
 /* ---- JSON ---- */
 
 json_t *persona_page_state(persona_visit_t *visit, persona_visit_e outcome)
@@ -228,8 +239,8 @@ json_t *persona_page_state(persona_visit_t *visit, persona_visit_e outcome)
         json_object_set_new(json, "place", json_integer(visit->place));
         if (visit->eta_low >= 0 && visit->eta_high >= 0) {
             json_object_set_new(json, "eta",
-                                json_pack("{s:f, s:f, s:f}", "low", visit->eta_low, "typical",
-                                          visit->eta_typical, "high", visit->eta_high));
+                                json_pack("{s:i, s:f, s:i}", "low", mark_low(visit), "typical",
+                                          visit->eta_typical, "high", mark_high(visit)));
         }
         if (visit->arrived) {
             json_object_set_new(json, "waited",
@@ -274,8 +285,7 @@ static void page_waiting(persona_html_t *h, persona_visit_t *visit, const words_
         visit->place > 0 ? "" : " hidden", visit->place);
     persona_html_add(h, "<p id=\"eta\" class=\"quiet\">");
     if (visit->eta_low >= 0 && visit->eta_high >= 0) {
-        persona_html_add(h, "Usually takes %d to %d seconds.", (int)visit->eta_low,
-                         (int)visit->eta_high + 1);
+        persona_html_add(h, "In 8 of 10 cases between %d and %d more seconds.", mark_low(visit), mark_high(visit));
     }
     persona_html_add(h, "</p>\n<p id=\"reason\" class=\"alert\"%h>%s</p>\n",
                      visit->reason ? "" : " hidden", visit->reason);

@@ -115,6 +115,7 @@ static persona_entry_t *note_instance(persona_manager_t *m, const persona_instan
         e = persona_entry_make(m, i->uuid);
         e->adopted = persona_manager_now(m);
         e->created = i->created;
+        e->begun = i->created;
     }
     persona_copy(e->persona_id, i->persona_id);
     persona_copy(e->compute, i->compute);

@@ -49,6 +49,20 @@ void persona_boot_failed(persona_manager_t *m, persona_entry_t *e, const char *r
     persona_entry_retire(m, e, reason);
 }
 
+void persona_boot_measured(persona_manager_t *m, persona_entry_t *e, apr_interval_time_t took, int fresh)
+{
+    persona_stock_t *stock = persona_stock_of(m, e->persona_id);
+
+    if (e->measured || took <= 0) {
+        return;
+    }
+    e->measured = 1;
+    if (!fresh && stock->boots_told == stock->boot_count) {
+        stock->boots_told++; /* it was told before this manager started, or another manager tells its own model */
+    }
+    stock->boots[stock->boot_count++ % PERSONA_BOOTS_KEPT] = took;
+}
+
 /* ---- create ---- */
 
 typedef struct count_t {
@@ -207,7 +221,8 @@ persona_entry_t *persona_boot_start(persona_manager_t *m, persona_site_t *site,
     persona_copy(e->fingerprint, persona->fingerprint);
     persona_entry_shape(e, persona);
     e->state = PERSONA_INSTANCE_CREATING;
-    e->created = persona_manager_now(m);
+    e->begun = persona_manager_now(m);
+    e->created = e->begun;
     e->changed = e->created;
     e->busy = 1;
     persona_tasks_add(tasks, m, site, NULL, create_job, e->uuid, reason);
@@ -241,9 +256,9 @@ static void ready_job(void *arg, apr_pool_t *p)
             e->state = PERSONA_INSTANCE_READY;
             e->ready_at = mark.ready_at;
             e->probed = mark.ready_at;
-            boot = e->ready_at - e->created;
+            boot = e->ready_at - e->begun;
+            persona_boot_measured(m, e, boot, 1);
             stock = persona_stock_of(m, e->persona_id);
-            stock->boots[stock->boot_count++ % PERSONA_BOOTS_KEPT] = boot;
             persona_events_ready(m, e, boot);
             stock->failures = 0;
             stock->next_boot = 0;

@@ -12,6 +12,8 @@
 persona_entry_t *persona_boot_start(persona_manager_t *m, persona_site_t *site,
                                     const persona_t *persona, const char *reason,
                                     persona_tasks_t *tasks, apr_pool_t *p);
+/** With the lock: what this boot took, for the stock; once. `fresh`: this manager saw it, so the model is told. */
+void persona_boot_measured(persona_manager_t *m, persona_entry_t *e, apr_interval_time_t took, int fresh);
 /** With the lock: a boot failed. The instance is retired and the persona's next boot waits a while. */
 void persona_boot_failed(persona_manager_t *m, persona_entry_t *e, const char *reason);
 /** With the lock: give the prober what is to be probed now: booting instances, and ready ones now and then. */

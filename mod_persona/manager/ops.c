@@ -251,7 +251,7 @@ static int pick(persona_manager_t *m, const persona_t *persona, const char *sess
         const persona_demand_t *d = &stock->demands[i];
 
         before += strcmp(d->session, session) && d->arrived < arrived &&
-                  now - d->seen < apr_time_from_sec(3);
+                  now - d->seen < PERSONA_DEMAND_FRESH;
     }
     for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
         persona_entry_t *e = apr_hash_this_val(hi);
@@ -277,13 +277,30 @@ static int pick(persona_manager_t *m, const persona_t *persona, const char *sess
     return 1;
 }
 
-static json_t *progress_answer(persona_manager_t *m, const persona_t *persona, const char *status)
+/** `place` in the line; < 0: that among those who told this manager; 0: not known. */
+static json_t *progress_answer(persona_manager_t *m, const persona_t *persona, const char *session, json_int_t place,
+                               const char *status)
 {
+    double boots[PERSONA_BOOTS_KEPT];
+    persona_marks_t marks;
+    persona_wait_t wait;
     json_t *progress;
+    int known;
 
     persona_manager_lock(m);
+    if (place < 0) {
+        place = persona_stock_place(persona_stock_of(m, persona->id), session, persona_manager_now(m));
+    }
     progress = persona_status_progress(m, persona);
+    known = persona_status_wait(m, persona, place < APR_INT32_MAX ? (int)place : APR_INT32_MAX, boots, &wait);
     persona_manager_unlock(m);
+    if (place > 0) {
+        json_object_set_new(progress, "place", json_integer(place));
+    }
+    json_object_set_new(progress, "eta", known && persona_wait_marks(&wait, &marks)
+                                             ? json_pack("{s:f, s:f, s:f}", "p10", marks.p10, "p50", marks.p50, "p90",
+                                                         marks.p90)
+                                             : json_null());
     return json_pack("{s:s, s:o}", "status", status, "progress", progress);
 }
 
@@ -329,7 +346,7 @@ static json_t *claim(persona_manager_t *m, const persona_t *persona, persona_ask
         }
     }
     persona_manager_wake(m);
-    return progress_answer(m, persona, "wait");
+    return progress_answer(m, persona, ask->session, -1, "wait");
 }
 
 static json_t *op_claim(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
@@ -359,6 +376,7 @@ static json_t *op_demand(persona_manager_t *m, const persona_ipc_peer_t *peer,
 {
     const char *session = session_of(request);
     const char *persona_id = persona_ops_text(request, "persona", PERSONA_NAME_MAX);
+    const json_t *place = json_object_get(request, "place");
     persona_catalog_t *catalog;
     const persona_t *persona;
     json_t *answer;
@@ -378,7 +396,7 @@ static json_t *op_demand(persona_manager_t *m, const persona_ipc_peer_t *peer,
         }
         persona_manager_unlock(m);
         persona_manager_wake(m);
-        answer = progress_answer(m, persona, "ok");
+        answer = progress_answer(m, persona, session, json_is_integer(place) ? json_integer_value(place) : -1, "ok");
     }
     else {
         answer = persona_ops_status("no", "there is no such persona");

@@ -331,6 +331,7 @@ static void meet(reading_t *r, const persona_instance_t *i)
         e = persona_entry_make(m, i->uuid);
         e->adopted = persona_manager_now(m);
         e->created = i->created ? i->created : e->adopted;
+        e->begun = e->created;
     }
     persona_copy(e->persona_id, i->persona_id);
     persona_copy(e->compute, r->site->conf->name);
@@ -353,6 +354,9 @@ static void meet(reading_t *r, const persona_instance_t *i)
     }
     if (e->busy || e->retire != PERSONA_RETIRE_NONE || e->changed >= r->started) {
         return;
+    }
+    if (i->ready_at && i->created) {
+        persona_boot_measured(m, e, i->ready_at - i->created, 0);
     }
     if (i->state == PERSONA_INSTANCE_RETIRING) {
         adopt_retiring(r, e, i, token);

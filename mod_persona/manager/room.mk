@@ -48,9 +48,11 @@ libpersona_manager_la_SOURCES = \
 	mod_persona/manager/status.c \
 	mod_persona/manager/status.h \
 	mod_persona/manager/trail.c \
-	mod_persona/manager/trail.h
+	mod_persona/manager/trail.h \
+	mod_persona/manager/wait.c \
+	mod_persona/manager/wait.h
 libpersona_manager_la_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS)
-libpersona_manager_la_LIBADD = $(CURL_LIBS) $(APRUTIL_LIBS) $(APR_LIBS) $(JANSSON_LIBS) -lpthread
+libpersona_manager_la_LIBADD = $(CURL_LIBS) $(APRUTIL_LIBS) $(APR_LIBS) $(JANSSON_LIBS) -lm -lpthread
 
 pkglibexec_PROGRAMS += personad
 personad_SOURCES = mod_persona/manager/main.c

@@ -367,6 +367,22 @@ apr_time_t persona_stock_demand(persona_stock_t *stock, const char *session, apr
     return stock->demands[oldest].arrived;
 }
 
+int persona_stock_place(const persona_stock_t *stock, const char *session, apr_time_t now)
+{
+    const persona_demand_t *own = NULL;
+    int i, place = 1;
+
+    for (i = 0; i < stock->demand_count && !own; i++) {
+        own = strcmp(stock->demands[i].session, session) ? NULL : &stock->demands[i];
+    }
+    for (i = 0; own && i < stock->demand_count; i++) {
+        const persona_demand_t *d = &stock->demands[i];
+
+        place += d != own && d->arrived < own->arrived && now - d->seen < PERSONA_DEMAND_FRESH;
+    }
+    return own ? place : 0;
+}
+
 void persona_stock_satisfied(persona_stock_t *stock, const char *session)
 {
     int i;

@@ -46,6 +46,8 @@
 #define PERSONA_ASSIGN_TIMEOUT apr_time_from_sec(2)
 /** Somebody who asked so long ago does not wait any more. */
 #define PERSONA_DEMAND_AGE apr_time_from_sec(10)
+/** Somebody who asked so recently surely waits still. */
+#define PERSONA_DEMAND_FRESH apr_time_from_sec(3)
 /** An instance whose slot was passed over goes back to the line after so long. */
 #define PERSONA_REPUBLISH_AFTER apr_time_from_sec(2)
 #define PERSONA_ENDED_KEPT      apr_time_from_sec(3600)
@@ -84,6 +86,8 @@ typedef struct persona_entry_t {
     int running;
     persona_instance_e state;
     apr_time_t created, ready_at;
+    apr_time_t begun;   /**< when somebody decided to make it: what a boot takes counts from here */
+    int measured;       /**< what its boot took is in its stock */
     apr_time_t read_at; /**< when the provider was last read and had it */
     apr_time_t
         changed; /**< when this manager last changed its state: an older reading is no news */
@@ -157,7 +161,7 @@ typedef struct persona_stock_t {
     persona_demand_t demands[PERSONA_DEMANDS_MAX];
     int demand_count;
     apr_interval_time_t boots[PERSONA_BOOTS_KEPT]; /**< ring of the last boot times */
-    unsigned boot_count;                           /**< of all boots that succeeded */
+    unsigned boot_count;                           /**< of all boots that succeeded, this manager's and others' */
     unsigned boots_told;                           /**< of these, to the model */
     unsigned claims, cold_claims;
     int sessions, sessions_high; /**< at once: at the last tick, and at most in high_hour */
@@ -292,6 +296,8 @@ persona_stock_t *persona_stock_of(persona_manager_t *m, const char *persona_id);
 /** Returns when the session first asked: a waiting page asks again and again. */
 apr_time_t persona_stock_demand(persona_stock_t *stock, const char *session, apr_time_t arrived,
                                 apr_time_t now);
+/** The place of a session among those who told this manager that they wait; 0: it did not. */
+int persona_stock_place(const persona_stock_t *stock, const char *session, apr_time_t now);
 void persona_stock_satisfied(persona_stock_t *stock, const char *session);
 
 void persona_ended_note(persona_manager_t *m, const char *session, const char *reason);

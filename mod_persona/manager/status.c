@@ -19,7 +19,7 @@
 typedef struct counts_t {
     int ready, creating, assigned, stale, retiring;
     int probing;       /**< of the creating: have an address */
-    apr_time_t oldest; /**< creation of the oldest that is creating; 0: none */
+    apr_time_t oldest; /**< begin of the oldest that is creating; 0: none */
 } counts_t;
 
 static counts_t count(persona_manager_t *m, const persona_t *persona)
@@ -48,7 +48,7 @@ static counts_t count(persona_manager_t *m, const persona_t *persona)
         else {
             c.creating++;
             c.probing += *e->address != '\0';
-            c.oldest = c.oldest && c.oldest < e->created ? c.oldest : e->created;
+            c.oldest = c.oldest && c.oldest < e->begun ? c.oldest : e->begun;
         }
     }
     return c;
@@ -108,9 +108,51 @@ static const char *stock_problem(persona_manager_t *m, const persona_t *persona,
     return stock->problem;
 }
 
-static double left(double whole, double elapsed)
+int persona_status_wait(persona_manager_t *m, const persona_t *persona, int place, double boots[PERSONA_BOOTS_KEPT],
+                        persona_wait_t *wait)
 {
-    return whole > elapsed ? whole - elapsed : 0;
+    const persona_stock_t *stock = persona_stock_of(m, persona->id);
+    const persona_site_t *site = persona_site_find(m, persona->environment.compute);
+    const apr_time_t now = persona_manager_now(m);
+    counts_t c = count(m, persona);
+    int wanted = stock->target.ready, room = persona->pool.max - (c.ready + c.stale + c.creating + c.assigned);
+    apr_hash_index_t *hi;
+    unsigned i;
+
+    if (place < 1 || !site || !persona_site_usable(site) || site->drained || stock->drained || m->drained ||
+        stock->failures >= FAILING_FROM) {
+        return 0;
+    }
+    memset(wait, 0, sizeof(*wait));
+    wait->boots = boots;
+    wait->boot_count = (int)(stock->boot_count < PERSONA_BOOTS_KEPT ? stock->boot_count : PERSONA_BOOTS_KEPT);
+    for (i = 0; i < (unsigned)wait->boot_count; i++) {
+        boots[i] = (double)stock->boots[i] / APR_USEC_PER_SEC;
+    }
+    for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
+        const persona_entry_t *e = apr_hash_this_val(hi);
+
+        if (e->state != PERSONA_INSTANCE_CREATING || e->retire != PERSONA_RETIRE_NONE ||
+            strcmp(e->compute, site->conf->name)) {
+            continue;
+        }
+        if (strcmp(e->persona_id, persona->id) || strcmp(e->fingerprint, persona->fingerprint) || e->outdated) {
+            wait->others++;
+        }
+        else if (wait->booting < PERSONA_WAIT_SLOTS) {
+            wait->ages[wait->booting++] = (double)(now - e->begun) / APR_USEC_PER_SEC;
+        }
+    }
+    wanted = stock->waiting > wanted ? stock->waiting : wanted;
+    wanted = place > wanted ? place : wanted;
+    wait->more = wanted - c.ready - c.creating;
+    wait->more = wait->more < room ? wait->more : room;
+    wait->delay = (double)(stock->next_boot - now) / APR_USEC_PER_SEC;
+    /* after a failure one at a time, until one succeeds */
+    wait->slots = stock->failures ? wait->booting + wait->others + !wait->booting : site->boots_max;
+    wait->ready = c.ready;
+    wait->place = place;
+    return 1;
 }
 
 json_t *persona_status_progress(persona_manager_t *m, const persona_t *persona)
@@ -120,7 +162,6 @@ json_t *persona_status_progress(persona_manager_t *m, const persona_t *persona)
     const char *state = stock_state(m, persona, stock);
     const char *stage = "queued";
     double elapsed = c.oldest ? (double)(persona_manager_now(m) - c.oldest) / APR_USEC_PER_SEC : 0;
-    json_t *eta = NULL;
 
     if (c.creating) {
         stage = c.probing == c.creating ? "probing" : elapsed < 1 ? "creating" : "booting";
@@ -131,13 +172,8 @@ json_t *persona_status_progress(persona_manager_t *m, const persona_t *persona)
     else if (strcmp(state, "ok")) {
         stage = "failing";
     }
-    if (stock->boot_count) {
-        eta = json_pack("{s:f, s:f, s:f}", "p10", left(boot_quantile(stock, 0.1), elapsed), "p50",
-                        left(boot_quantile(stock, 0.5), elapsed), "p90",
-                        left(boot_quantile(stock, 0.9), elapsed));
-    }
-    return json_pack("{s:s, s:i, s:i, s:o, s:o}", "stage", stage, "ready", c.ready, "creating",
-                     c.creating, "eta", eta ? eta : json_null(), "reason",
+    return json_pack("{s:s, s:i, s:i, s:o}", "stage", stage, "ready", c.ready, "creating",
+                     c.creating, "reason",
                      text_or_null(stock_problem(m, persona, stock)));
 }
 

@@ -22,10 +22,15 @@
 #define PERSONA_MANAGER_STATUS_H
 
 #include "state.h"
+#include "wait.h"
 
 /** A new reference. `user` NULL: everybody. Without the lock. */
 json_t *persona_status_document(persona_manager_t *m, const char *user, apr_pool_t *p);
-/** How far the next instance of the persona is: see `progress` in ipc.h. With the lock. */
+/** How far the next instance of the persona is: see `progress` in ipc.h, but for its place and eta. With the lock. */
 json_t *persona_status_progress(persona_manager_t *m, const persona_t *persona);
+/** All that is known of the wait at this place in the persona's line. `boots` holds what wait->boots points to. 0: too
+ * little is known. With the lock. */
+int persona_status_wait(persona_manager_t *m, const persona_t *persona, int place, double boots[PERSONA_BOOTS_KEPT],
+                        persona_wait_t *wait);
 
 #endif

@@ -18,6 +18,12 @@
     return n < 90 ? `${Math.max(1, Math.round(n))} seconds` : `${Math.round(n / 60)} minutes`;
   }
 
+  // The marks that the rest of the wait lies between; minutes are rounded away from each other, as the seconds are.
+  function between(low, high) {
+    return high < 90 ? `${low} and ${high} more seconds`
+      : `${Math.floor(low / 60)} and ${Math.ceil(high / 60)} more minutes`;
+  }
+
   function update(state) {
     const waited = state.waited ?? (Date.now() - began) / 1000;
     show(at("stage"), state.stage_text || state.message);
@@ -32,8 +38,7 @@
     const part = Math.min(0.97, waited / (waited + Math.max(1, state.eta.typical)));
     progress.setAttribute("aria-valuenow", Math.round(part * 100));
     progress.firstElementChild.style.width = `${part * 100}%`;
-    const low = seconds(state.eta.low), high = seconds(state.eta.high);
-    show(at("eta"), low === high ? `About ${high} more.` : `${low} to ${high} more.`);
+    show(at("eta"), `In 8 of 10 cases between ${between(state.eta.low, state.eta.high)}.`);
   }
 
   async function ask() {

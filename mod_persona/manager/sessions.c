@@ -257,7 +257,8 @@ static void renew(persona_manager_t *m, persona_entry_t *copy, persona_tasks_t *
             return;
         }
         merge(m, copy, status == APR_SUCCESS ? found : NULL, tasks);
-        if (!copy->local && status == APR_SUCCESS && !strcmp(found->instance, copy->uuid) &&
+        /* While the site has two keys nobody's record may stay signed with the one that goes. */
+        if (!copy->local && !m->share_keys[1] && status == APR_SUCCESS && !strcmp(found->instance, copy->uuid) &&
             found->expires > now + FOREIGN_LEFT) {
             return;
         }

@@ -37,12 +37,14 @@ site_random()
     echo
 }
 
-# The namespace of the site's key in memcached and at the computes: persona_settings_namespace() says it the same way.
+# The site's name in memcached and at the computes: the line "site NAME" of its key file, or what
+# persona_settings_namespace() says of its key.
 site_namespace()
 {
     [ ! -s "$site/key" ] || python3 -I -c 'import hashlib, hmac, sys
-key = open(sys.argv[1], "rb").readline().strip()
-print(hmac.new(key, b"namespace", hashlib.sha256).hexdigest()[:12])' "$site/key"
+lines = [line.split() for line in open(sys.argv[1], "rb") if line.strip() and not line.startswith(b"#")]
+names = [line[1].decode() for line in lines if line[0] == b"site"]
+print(names[0] if names else hmac.new(lines[0][0], b"namespace", hashlib.sha256).hexdigest()[:12])' "$site/key"
 }
 
 # site_person NAME ROLES: who may sign in. The password is made once and kept in clear in $site/signin (root only).

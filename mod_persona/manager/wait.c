@@ -6,10 +6,11 @@
  * Pure: no clock, no state, its own random numbers from a fixed seed.
  *
  * A boot takes about as long as one of the measured ones: their logarithms, smoothed (Silverman, Density Estimation,
- * 1986, section 6.4.1), half of what that adds to their spread taken back. The spread is drawn towards PRIOR_SPREAD while there are few, for a handful
- * of boots that happened to be alike say little. How well so many boots tell the mean is played too: in each play all
- * boots are longer or shorter by one factor, or the far end of a line would seem surer than it is. A boot under way takes as long as one of those that took longer than its age; where none did, as much longer as an
- * exponential of OVERDUE times its age.
+ * 1986, section 6.4.1), half of what that adds to their spread taken back. The spread is drawn towards PRIOR_SPREAD
+ * while there are few, for a handful of boots that happened to be alike say little. How well so many boots tell the
+ * mean is played too: in each play all boots are longer or shorter by one factor, or the far end of a line would seem
+ * surer than it is. A boot under way takes as long as one of those that took longer than its age; where none did, as
+ * much longer as an exponential of OVERDUE times its age.
  */
 #include <math.h>
 #include <stdint.h>

@@ -33,7 +33,8 @@
  *   catalog                             -> catalog_json (persona_catalog_to_json), stale, errors
  *   status   [user]                     -> the status document (see status.h of the manager)
  * progress: {"stage": "queued"|"creating"|"booting"|"probing"|"failing"|"no-capacity", "ready": n, "creating": n,
- *   "place": n (in line, from 1; absent: not known), "eta": {"p10": s, "p50": s, "p90": s} | null, "reason": text | null}
+ *   "place": n (in line, from 1; absent: not known), "eta": {"p10": s, "p50": s, "p90": s} | null,
+ *   "reason": text | null}
  *   `eta`: the rest of the wait is below these in 10, 50 and 90 of 100 cases; null: nothing is known of it. `place` of
  *   `demand`: that in the index, 0: not known; without it that among those who told this manager.
  * The control socket (personactl; root or the manager's user, by SO_PEERCRED, no mac) has also:

@@ -83,8 +83,8 @@ static int stop(void **state)
 
 static apr_status_t call(const char *answer, const char *password, persona_result_t *res)
 {
-    persona_hook_t hook = {"127.0.0.1", peer.port, "/assign", {"6b6579", NULL}, "instance-uuid", "S", "J\xc3\xb6rg \"x\"",
-                           "app", NULL, "http://192.0.2.1/home/x/", password};
+    persona_hook_t hook = {"127.0.0.1", peer.port, "/assign", {"6b6579", NULL}, "instance-uuid", "S",
+                           "J\xc3\xb6rg \"x\"", "app", NULL, "http://192.0.2.1/home/x/", password};
     apr_array_header_t *roles = apr_array_make(unit_pool, 2, sizeof(const char *));
 
     APR_ARRAY_PUSH(roles, const char *) = "graphic designer";
@@ -96,8 +96,8 @@ static apr_status_t call(const char *answer, const char *password, persona_resul
 
 static void the_sites_other_key_is_tried(void **state)
 {
-    persona_hook_t hook = {"127.0.0.1", peer.port, "/assign", {"new", "old"}, "instance-uuid", "S", "u", "app", NULL, NULL,
-                           NULL};
+    persona_hook_t hook = {"127.0.0.1", peer.port, "/assign", {"new", "old"}, "instance-uuid", "S", "u", "app", NULL,
+                           NULL, NULL};
     char signature[PERSONA_HEX256_LEN];
     persona_result_t res = {0};
     const char *body;

@@ -232,7 +232,7 @@ static apr_status_t hello(const persona_ipc_t *ipc, int fd, apr_time_t deadline)
         persona_ipc_mac(ipc->secret, nonce, mac);
         json_object_set_new(answer, "mac", json_string(mac));
     }
-    frame = persona_ipc_frame(answer, &len);
+    frame = persona_ipc_frame(answer, PERSONA_IPC_HELLO_MAX, &len);
     rv = frame ? send_all(fd, frame, len, &sent, deadline) : APR_ENOMEM;
 leave:
     free(frame);
@@ -369,7 +369,7 @@ static apr_status_t send_request(persona_ipc_t *ipc, const char *frame, size_t l
 apr_status_t persona_ipc_call(persona_ipc_t *ipc, const json_t *request, json_t **answer, apr_time_t deadline)
 {
     size_t len;
-    char *frame = persona_ipc_frame(request, &len);
+    char *frame = persona_ipc_frame(request, PERSONA_IPC_MESSAGE_MAX, &len);
     int fd;
     apr_status_t rv;
 
@@ -382,7 +382,7 @@ apr_status_t persona_ipc_call(persona_ipc_t *ipc, const json_t *request, json_t 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = receive_message(fd, answer, PERSONA_IPC_MESSAGE_MAX, deadline);
+    rv = receive_message(fd, answer, PERSONA_IPC_ANSWER_MAX, deadline);
     if (rv == APR_SUCCESS) {
         return_connection(ipc, fd);
         return APR_SUCCESS;

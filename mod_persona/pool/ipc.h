@@ -3,8 +3,8 @@
  * @file ipc.h
  * @brief Worker <-> personad: JSON messages over a unix socket.
  *
- * Wire: each message is a 4-byte big-endian length and so many bytes of JSON (an object), at most 1 MiB. The
- * server speaks first: {"hello": 1, "versions": [MIN ... N], "nonce": hex}. The client answers {"version": the highest
+ * Wire: each message is a 4-byte big-endian length and so many bytes of JSON (an object), at most 1 MiB, or 64 MiB
+ * for an answer, which may tell of ten thousand instances. The server speaks first: {"hello": 1, "versions": [MIN ... N], "nonce": hex}. The client answers {"version": the highest
  * that both speak, "mac": HMAC-SHA256(secret, nonce)}, both in hexadecimal as they stand; a wrong mac, a version that
  * was not offered, or a peer whose uid is neither root nor the one that the server was told, is closed without a
  * word. Then requests and answers alternate. A request has "op"; an answer has "status": "ok" or a word, and
@@ -52,6 +52,7 @@
 /** Oldest version that is served: the one before, once there is one. Workers outlive a graceful by hours. */
 #define PERSONA_IPC_VERSION_MIN (PERSONA_IPC_VERSION > 1 ? PERSONA_IPC_VERSION - 1 : 1)
 #define PERSONA_IPC_MESSAGE_MAX (1024 * 1024)
+#define PERSONA_IPC_ANSWER_MAX (64 * 1024 * 1024)
 
 /* ---- client ---- */
 

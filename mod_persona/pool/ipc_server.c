@@ -182,7 +182,7 @@ static int greet(ipc_connection_t *c)
         json_array_append_new(versions, json_integer(v));
     }
     hello = json_pack("{s:i, s:o, s:s}", "hello", 1, "versions", versions, "nonce", c->nonce);
-    frame = hello ? persona_ipc_frame(hello, &len) : NULL;
+    frame = hello ? persona_ipc_frame(hello, PERSONA_IPC_HELLO_MAX, &len) : NULL;
     json_decref(hello);
     if (!frame) {
         return 0;
@@ -561,10 +561,10 @@ static void answer(persona_ipc_server_t *server, ipc_connection_t *c)
     }
     json_decref(request);
     if (reply) {
-        c->out = persona_ipc_frame(reply, &c->out_len);
+        c->out = persona_ipc_frame(reply, PERSONA_IPC_ANSWER_MAX, &c->out_len);
         if (!c->out) {
             persona_log(PERSONA_LOG_ERR, 0, "manager's socket: an answer was longer than %d bytes: connection closed",
-                        PERSONA_IPC_MESSAGE_MAX);
+                        PERSONA_IPC_ANSWER_MAX);
         }
         json_decref(reply);
     }

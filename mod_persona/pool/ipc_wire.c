@@ -8,19 +8,23 @@
 
 #include "ipc_wire.h"
 
-char *persona_ipc_frame(const json_t *message, size_t *len)
+char *persona_ipc_frame(const json_t *message, size_t limit, size_t *len)
 {
-    size_t size = json_dumpb(message, NULL, 0, JSON_COMPACT);
+    char most[4096]; /* nearly every message fits, and need not be made twice */
+    size_t size = json_dumpb(message, most, sizeof(most), JSON_COMPACT);
     char *frame;
 
-    if (size == 0 || size > PERSONA_IPC_MESSAGE_MAX) {
+    if (size == 0 || size > limit) {
         return NULL;
     }
     frame = malloc(PERSONA_IPC_PREFIX + size);
     if (!frame) {
         return NULL;
     }
-    if (json_dumpb(message, frame + PERSONA_IPC_PREFIX, size, JSON_COMPACT) != size) {
+    if (size <= sizeof(most)) {
+        memcpy(frame + PERSONA_IPC_PREFIX, most, size);
+    }
+    else if (json_dumpb(message, frame + PERSONA_IPC_PREFIX, size, JSON_COMPACT) != size) {
         free(frame);
         return NULL;
     }

@@ -17,8 +17,8 @@
 /** Longest message of a peer that has not proven itself. */
 #define PERSONA_IPC_HELLO_MAX 1024
 
-/** A message as it goes over the wire, malloc'ed; NULL where it would be longer than the limit. */
-char *persona_ipc_frame(const json_t *message, size_t *len);
+/** A message as it goes over the wire, malloc'ed; NULL where it would be longer than `limit`. */
+char *persona_ipc_frame(const json_t *message, size_t limit, size_t *len);
 /** Length in a prefix. */
 size_t persona_ipc_length(const char prefix[PERSONA_IPC_PREFIX]);
 /** An object from the bytes of a message; NULL: they are none. */

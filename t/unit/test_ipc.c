@@ -27,6 +27,8 @@
 #include "pool/ipc_wire.h"
 
 #define SECRET "5ec3e7"
+/** Of an answer: the status of thousands of instances. */
+#define LARGE (5 * 1024 * 1024)
 
 static char directory[64];
 static struct sockaddr_un address;
@@ -55,11 +57,11 @@ static json_t *echo(void *baton, const persona_ipc_peer_t *peer, const json_t *r
         apr_sleep(apr_time_from_msec(300));
     }
     if (strcmp(op, "big") == 0) {
-        char *text = malloc(900 * 1024 + 1);
+        char *text = malloc(LARGE + 1);
         json_t *answer;
 
-        memset(text, 'x', 900 * 1024);
-        text[900 * 1024] = '\0';
+        memset(text, 'x', LARGE);
+        text[LARGE] = '\0';
         answer = json_pack("{s:s, s:s}", "status", "ok", "text", text);
         free(text);
         return answer;
@@ -167,7 +169,7 @@ static json_t *raw_read(int fd)
 static void raw_send(int fd, json_t *message)
 {
     size_t len;
-    char *frame = persona_ipc_frame(message, &len);
+    char *frame = persona_ipc_frame(message, PERSONA_IPC_MESSAGE_MAX, &len);
 
     assert_int_equal(send(fd, frame, len, MSG_NOSIGNAL), (ssize_t)len);
     free(frame);
@@ -369,7 +371,7 @@ static void a_message_may_come_byte_by_byte(void **state)
     (void)state;
     serve(SECRET, getuid(), 1);
     fd = raw_hello(SECRET, PERSONA_IPC_VERSION);
-    frame = persona_ipc_frame(request, &len);
+    frame = persona_ipc_frame(request, PERSONA_IPC_MESSAGE_MAX, &len);
     for (i = 0; i < len; i++) {
         assert_int_equal(send(fd, frame + i, 1, MSG_NOSIGNAL), 1);
         apr_sleep(2000);

@@ -239,7 +239,7 @@ static persona_assign_e assign(void *baton, const persona_record_t *slot, const 
 
     if (persona_child_call(request, &answer, deadline) == APR_SUCCESS) {
         if (status_is(answer, "no")) {
-            outcome = PERSONA_ASSIGN_NO;
+            outcome = json_is_false(json_object_get(answer, "asked")) ? PERSONA_ASSIGN_SKIP : PERSONA_ASSIGN_NO;
         }
         else if (status_is(answer, "ok") && persona_record_from_json(record, json_object_get(answer, "record"), p) ==
                  APR_SUCCESS) {

@@ -104,13 +104,16 @@ static void job_stray_fence(void *arg, apr_pool_t *p)
     free(task);
 }
 
-/** The metadata names a session and the fence is missing (swept by an administrator): take it again for it. */
+/** The metadata names a session and the reading had no fence. Mostly it was set while fences and list were read; one
+ * that is really missing (swept by an administrator) is taken again for the session. */
 static void job_refence(void *arg, apr_pool_t *p)
 {
     persona_task_t *task = arg;
     persona_manager_t *m = task->manager;
     persona_compute_t *c = task->site->compute;
     persona_result_t res = {0};
+    const char *token;
+    int missing = c->provider->fence_holder(c, task->uuid, &token, &res, p) == APR_ENOENT;
     apr_status_t status = c->provider->fence(c, task->uuid, task->text, &res, p);
     persona_entry_t *e;
 
@@ -124,8 +127,10 @@ static void job_refence(void *arg, apr_pool_t *p)
     }
     persona_site_wake(task->site);
     persona_manager_unlock(m);
-    persona_log(PERSONA_LOG_WARNING, status,
-                "the fence of assigned instance %s was missing; it was set again", task->uuid);
+    if (missing) {
+        persona_log(PERSONA_LOG_WARNING, status,
+                    "the fence of assigned instance %s was missing; it was set again", task->uuid);
+    }
     free(task);
 }
 

@@ -23,6 +23,7 @@ EXTRA_DIST += \
 	t/bench/click \
 	t/bench/click.js \
 	t/bench/forecast \
+	t/bench/rate \
 	t/bench/relay \
 	t/bench/run \
 	t/conf/httpd.conf.in \

@@ -195,6 +195,7 @@ static void ask_provider(assign_t *a, persona_catalog_t *catalog, persona_tasks_
         if (e && !*e->session && !*e->token) {
             /* Another manager's: the next reading tells whose. It is nobody's to publish until then. */
             apr_cpystrn(e->token, "another", sizeof(e->token));
+            persona_entry_unnamed(m, e);
             persona_site_wake(a->site);
         }
         say(a, PERSONA_ASSIGN_NO, "another session has it");
@@ -406,7 +407,6 @@ apr_status_t persona_session_find(persona_manager_t *m, const char *session, per
                                   apr_pool_t *p)
 {
     persona_entry_t *e, *found = NULL;
-    apr_hash_index_t *hi;
     assign_t *a;
 
     persona_manager_lock(m);
@@ -422,16 +422,12 @@ apr_status_t persona_session_find(persona_manager_t *m, const char *session, per
     }
     else {
         /* A fence whose metadata was never written says only whether a given session is the one. */
-        for (hi = apr_hash_first(NULL, m->entries); hi && !found; hi = apr_hash_next(hi)) {
-            e = apr_hash_this_val(hi);
-            if (!*e->session && e->retire == PERSONA_RETIRE_NONE &&
-                persona_entry_held_by(e, session, p)) {
-                found = e;
-                persona_entry_bind(m, e, session, NULL, NULL);
-                e->state = PERSONA_INSTANCE_ASSIGNED;
-                e->assigned_at = persona_manager_now(m);
-                e->changed = e->assigned_at;
-            }
+        found = persona_entry_unnamed_of(m, session, p);
+        if (found) {
+            persona_entry_bind(m, found, session, NULL, NULL);
+            found->state = PERSONA_INSTANCE_ASSIGNED;
+            found->assigned_at = persona_manager_now(m);
+            found->changed = found->assigned_at;
         }
     }
     if (found) {

@@ -31,6 +31,9 @@
 #define BEAT apr_time_from_sec(1)
 /** A burst of wakes is one round. */
 #define BURST           apr_time_from_msec(15)
+/** A round looks at every instance, and each claim asks for one: between two lies so many times as long as one took. */
+#define REST            4
+#define REST_MAX        apr_time_from_msec(500)
 #define STORE_TIMEOUT   apr_time_from_msec(500)
 #define WORKER_THREADS  24
 #define CONTROL_THREADS 4
@@ -94,6 +97,7 @@ static woke_e wait_for_work(persona_manager_t *m, int signals, apr_interval_time
 static void loop(persona_manager_t *m, int signals, apr_pool_t *p)
 {
     apr_time_t next_full = 0, last = 0;
+    apr_interval_time_t pause;
     apr_pool_t *round;
 
     apr_pool_create(&round, p);
@@ -108,6 +112,8 @@ static void loop(persona_manager_t *m, int signals, apr_pool_t *p)
         persona_manager_tick(m, full, round);
         apr_pool_clear(round);
         last = persona_monotonic_now();
+        pause = (last - now) * REST;
+        pause = pause < BURST ? BURST : pause > REST_MAX ? REST_MAX : pause;
         do {
             now = persona_monotonic_now();
             woke = wait_for_work(m, signals,
@@ -125,7 +131,7 @@ static void loop(persona_manager_t *m, int signals, apr_pool_t *p)
         next_full = m->reload ? 0 : next_full;
         persona_manager_unlock(m);
         if (woke == WOKE_WORK) {
-            apr_sleep(BURST);
+            apr_sleep(pause);
         }
     }
 }

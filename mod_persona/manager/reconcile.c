@@ -27,6 +27,9 @@
 #define PAUSE_MAX apr_time_from_sec(5)
 /** Crashed between define and start: never running, and nobody works on it. */
 #define STILLBORN apr_time_from_sec(60)
+/** So many instances are met without letting others have the lock, and then for how long they may. */
+#define AT_ONCE    128
+#define LET_OTHERS 100
 /** What a manager asked for with its last breath has happened by now. */
 #define LAST_BREATH apr_time_from_sec(2)
 
@@ -240,12 +243,11 @@ static void meet_fenced(reading_t *r, persona_entry_t *e, const persona_instance
         }
         else {
             e->marked = 1;
-            if (!*e->user && i->user) {
-                persona_copy(e->user, i->user);
-                persona_copy(e->app, i->app);
-            }
             if (persona_entry_of_session(m, e->session) != e) {
                 adopt_session(r, e, i);
+            }
+            else if (!*e->user && i->user) {
+                persona_entry_bind(m, e, e->session, i->user, i->app);
             }
         }
         e->state = PERSONA_INSTANCE_ASSIGNED;
@@ -259,6 +261,7 @@ static void meet_fenced(reading_t *r, persona_entry_t *e, const persona_instance
     else {
         /* Fenced, and no metadata says for whom: it is still to come, or never will. */
         e->state = PERSONA_INSTANCE_ASSIGNED;
+        persona_entry_unnamed(m, e);
         if (!e->orphan_since) {
             e->orphan_since = persona_manager_now(m);
             if (r->site->compute->provider->fence_session) {
@@ -398,6 +401,16 @@ static void miss(reading_t *r, persona_entry_t *e)
 
 /* ---- a whole reading ---- */
 
+/** With the lock, and again when it returns: whoever waits for it, a claim most of all, has it in between. */
+static void let_others(persona_manager_t *m)
+{
+    persona_manager_unlock(m);
+    apr_sleep(LET_OTHERS);
+    persona_manager_lock(m);
+}
+
+/** With the lock, but not all the time: each instance is met as a whole, and what changed since the reading began
+ * is left as it is. */
 static void apply(reading_t *r)
 {
     persona_manager_t *m = r->m;
@@ -410,6 +423,9 @@ static void apply(reading_t *r)
         apr_hash_set(r->tokens, f->name, APR_HASH_KEY_STRING, f->token);
     }
     for (i = 0; i < r->instances->nelts; i++) {
+        if (i % AT_ONCE == AT_ONCE - 1) {
+            let_others(m);
+        }
         meet(r, APR_ARRAY_IDX(r->instances, i, persona_instance_t *));
     }
     for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {

@@ -288,6 +288,7 @@ static int step_note(retirement_t *r, step_e outcome)
             e->retire = PERSONA_RETIRE_NONE;
             e->hands_off = now + apr_time_from_sec(60);
             apr_cpystrn(e->token, "another", sizeof(e->token));
+            persona_entry_unnamed(m, e);
         }
         break;
     }

@@ -277,13 +277,19 @@ static void renew(persona_manager_t *m, persona_entry_t *copy, persona_tasks_t *
     }
 }
 
+/** The worker adds the record of a new session itself; a second later it is the manager's to renew. */
+static int renewal_due(const persona_entry_t *e, apr_time_t now)
+{
+    return now - e->assigned_at > apr_time_from_sec(1) && (e->dirty || now - e->renewed >= RENEW_EVERY);
+}
+
 void persona_sessions_tick(persona_manager_t *m, apr_pool_t *p)
 {
     apr_array_header_t *list = apr_array_make(p, 16, sizeof(persona_entry_t *));
     apr_time_t now = persona_manager_now(m);
     persona_tasks_t tasks;
     apr_hash_index_t *hi;
-    int i;
+    int i, absolute;
 
     persona_tasks_init(&tasks, p);
     persona_manager_lock(m);
@@ -294,16 +300,16 @@ void persona_sessions_tick(persona_manager_t *m, apr_pool_t *p)
             if (persona_entry_streams(e, now)) {
                 e->attached = now;
             }
-            APR_ARRAY_PUSH(list, persona_entry_t *) = apr_pmemdup(p, e, sizeof(*e));
+            if (renewal_due(e, now) || verdict(e, now, &absolute, p)) {
+                APR_ARRAY_PUSH(list, persona_entry_t *) = apr_pmemdup(p, e, sizeof(*e));
+            }
         }
     }
     persona_manager_unlock(m);
     for (i = 0; i < list->nelts; i++) {
         persona_entry_t *copy = APR_ARRAY_IDX(list, i, persona_entry_t *);
 
-        /* The worker adds the record of a new session itself; a second later it is the manager's to renew. */
-        if (now - copy->assigned_at > apr_time_from_sec(1) &&
-            (copy->dirty || now - copy->renewed >= RENEW_EVERY)) {
+        if (renewal_due(copy, now)) {
             renew(m, copy, &tasks, p);
         }
         enforce(m, copy, p);

@@ -150,6 +150,8 @@ apr_status_t persona_manager_create(persona_manager_t **manager, const persona_s
     persona_monotonic_cond(&m->changed);
     m->entries = apr_hash_make(p);
     m->sessions = apr_hash_make(p);
+    m->users = apr_hash_make(p);
+    m->unnamed = apr_hash_make(p);
     m->assigning = apr_hash_make(p);
     m->ended = apr_hash_make(p);
     m->dropped = apr_hash_make(p);

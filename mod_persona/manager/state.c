@@ -4,7 +4,9 @@
  * @brief The manager's tables: instances and their sessions, stocks, ended sessions.
  *
  * Entries are made by calloc() and freed when the instance is gone; stocks live as long as the manager.
- * An entry with a session is in `sessions` under it, and only there; both tables are under one lock.
+ * An entry with a session is in `sessions` under it, and only there; where it has a user too, it is among that
+ * person's. `unnamed` holds every entry that is fenced by nobody knows whom; what has got a session since leaves it
+ * when it is next looked through. All tables are under one lock.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,6 +22,13 @@ typedef struct ended_t {
     char reason[PERSONA_REASON_MAX];
     apr_time_t at;
 } ended_t;
+
+/** Whose sessions are held by which entries; at least one. */
+typedef struct person_t {
+    char user[PERSONA_USER_MAX + 1];
+    int count, size;
+    persona_entry_t *held[];
+} person_t;
 
 typedef struct dropped_t {
     char uuid[PERSONA_UUID_LEN];
@@ -133,8 +142,51 @@ persona_entry_t *persona_entry_make(persona_manager_t *m, const char *uuid)
     return e;
 }
 
+static person_t *person_of(persona_manager_t *m, const char *user)
+{
+    return apr_hash_get(m->users, user, APR_HASH_KEY_STRING);
+}
+
+static void person_loses(persona_manager_t *m, const persona_entry_t *e)
+{
+    person_t *person = person_of(m, e->user);
+    int i;
+
+    for (i = 0; person && i < person->count; i++) {
+        if (person->held[i] == e) {
+            person->held[i] = person->held[--person->count];
+            break;
+        }
+    }
+    if (person && person->count == 0) {
+        apr_hash_set(m->users, person->user, APR_HASH_KEY_STRING, NULL);
+        free(person);
+    }
+}
+
+static void person_gets(persona_manager_t *m, persona_entry_t *e)
+{
+    person_t *before = person_of(m, e->user), *person = before;
+
+    if (!person || person->count == person->size) {
+        int size = person ? person->size * 2 : 2;
+
+        person = allocate(sizeof(*person) + sizeof(person->held[0]) * (apr_size_t)size);
+        if (before) {
+            memcpy(person, before, sizeof(*before) + sizeof(before->held[0]) * (apr_size_t)before->count);
+            apr_hash_set(m->users, before->user, APR_HASH_KEY_STRING, NULL);
+            free(before);
+        }
+        persona_copy(person->user, e->user);
+        person->size = size;
+        apr_hash_set(m->users, person->user, APR_HASH_KEY_STRING, person);
+    }
+    person->held[person->count++] = e;
+}
+
 void persona_entry_unbind(persona_manager_t *m, persona_entry_t *e)
 {
+    person_loses(m, e);
     if (*e->session && apr_hash_get(m->sessions, e->session, APR_HASH_KEY_STRING) == e) {
         apr_hash_set(m->sessions, e->session, APR_HASH_KEY_STRING, NULL);
     }
@@ -151,6 +203,7 @@ void persona_entry_drop(persona_manager_t *m, persona_entry_t *e)
     }
     dropped->at = persona_manager_now(m);
     persona_entry_unbind(m, e);
+    apr_hash_set(m->unnamed, e->uuid, APR_HASH_KEY_STRING, NULL);
     apr_hash_set(m->entries, e->uuid, APR_HASH_KEY_STRING, NULL);
     free(e);
 }
@@ -182,14 +235,43 @@ persona_entry_t *persona_entry_of_session(persona_manager_t *m, const char *sess
     return apr_hash_get(m->sessions, session, APR_HASH_KEY_STRING);
 }
 
+persona_entry_t *const *persona_entries_of_user(persona_manager_t *m, const char *user, int *count)
+{
+    const person_t *person = person_of(m, user);
+
+    *count = person ? person->count : 0;
+    return person ? person->held : NULL;
+}
+
 persona_entry_t *persona_entry_of_user(persona_manager_t *m, const char *user, const char *app)
+{
+    int i, count;
+    persona_entry_t *const *held = persona_entries_of_user(m, user, &count);
+
+    for (i = 0; i < count; i++) {
+        if (held[i]->retire == PERSONA_RETIRE_NONE && !strcmp(held[i]->app, app)) {
+            return held[i];
+        }
+    }
+    return NULL;
+}
+
+void persona_entry_unnamed(persona_manager_t *m, persona_entry_t *e)
+{
+    apr_hash_set(m->unnamed, e->uuid, APR_HASH_KEY_STRING, e);
+}
+
+persona_entry_t *persona_entry_unnamed_of(persona_manager_t *m, const char *session, apr_pool_t *p)
 {
     apr_hash_index_t *hi;
 
-    for (hi = apr_hash_first(NULL, m->sessions); hi; hi = apr_hash_next(hi)) {
+    for (hi = apr_hash_first(NULL, m->unnamed); hi; hi = apr_hash_next(hi)) {
         persona_entry_t *e = apr_hash_this_val(hi);
 
-        if (e->retire == PERSONA_RETIRE_NONE && !strcmp(e->user, user) && !strcmp(e->app, app)) {
+        if (*e->session || !*e->token) {
+            apr_hash_set(m->unnamed, e->uuid, APR_HASH_KEY_STRING, NULL);
+        }
+        else if (e->retire == PERSONA_RETIRE_NONE && persona_entry_held_by(e, session, p)) {
             return e;
         }
     }
@@ -199,6 +281,11 @@ persona_entry_t *persona_entry_of_user(persona_manager_t *m, const char *user, c
 void persona_entry_bind(persona_manager_t *m, persona_entry_t *e, const char *session,
                         const char *user, const char *app)
 {
+    persona_entry_t *before = persona_entry_of_session(m, session);
+
+    if (before && before != e) {
+        person_loses(m, before);
+    }
     persona_entry_unbind(m, e);
     if (session != e->session) {
         persona_copy(e->session, session);
@@ -214,6 +301,9 @@ void persona_entry_bind(persona_manager_t *m, persona_entry_t *e, const char *se
     /* The key is the entry's own memory: drop an old key before the new one is set. */
     apr_hash_set(m->sessions, e->session, APR_HASH_KEY_STRING, NULL);
     apr_hash_set(m->sessions, e->session, APR_HASH_KEY_STRING, e);
+    if (*e->user) {
+        person_gets(m, e);
+    }
 }
 
 void persona_entry_shape(persona_entry_t *e, const persona_t *persona)

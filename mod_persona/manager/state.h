@@ -220,6 +220,8 @@ struct persona_manager_t {
     pthread_cond_t changed; /**< broadcast: a home came, a compute was read */
     apr_hash_t *entries;    /**< uuid -> persona_entry_t */
     apr_hash_t *sessions;   /**< S -> persona_entry_t that it holds */
+    apr_hash_t *users;      /**< user -> person_t: the entries of `sessions` again, see state.c */
+    apr_hash_t *unnamed;    /**< uuid -> persona_entry_t that is fenced and may have no session, see below */
     apr_hash_t *assigning;  /**< S -> assign_t under way, see assign.c */
     apr_hash_t *ended;      /**< S -> why it ended */
     apr_hash_t *visitors;   /**< user -> visitor_t, see events.c */
@@ -271,6 +273,12 @@ void persona_dropped_prune(persona_manager_t *m);
 persona_entry_t *persona_entry_of_session(persona_manager_t *m, const char *session);
 /** The session that this user has for the app, or NULL. */
 persona_entry_t *persona_entry_of_user(persona_manager_t *m, const char *user, const char *app);
+/** All entries that hold a session of this user, also those that retire; *count of them, borrowed. */
+persona_entry_t *const *persona_entries_of_user(persona_manager_t *m, const char *user, int *count);
+/** Its fence is somebody's, and whose cannot be told: persona_entry_unnamed_of() will ask it. */
+void persona_entry_unnamed(persona_manager_t *m, persona_entry_t *e);
+/** The entry whose fence is this session's though nothing else says so, or NULL. */
+persona_entry_t *persona_entry_unnamed_of(persona_manager_t *m, const char *session, apr_pool_t *p);
 /** Give the entry the session; the one that had the session before loses it. */
 void persona_entry_bind(persona_manager_t *m, persona_entry_t *e, const char *session,
                         const char *user, const char *app);

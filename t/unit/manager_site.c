@@ -204,6 +204,7 @@ static void forget_managers(void)
         persona_manager_t *m = managers[--manager_count];
 
         free_all(m->entries);
+        free_all(m->users);
         free_all(m->stocks);
         free_all(m->ended);
         free_all(m->strays);

@@ -75,7 +75,8 @@ static int find_in_child(persona_visit_t *visit)
            (*visit->user && record_take(visit, persona_child_recall(user_key(visit), p)));
 }
 
-static int find_in_index(persona_visit_t *visit)
+/** *looked: the index has nothing of the session, but perhaps a note of why it *ended. */
+static int find_in_index(persona_visit_t *visit, int *looked, const char **ended)
 {
     persona_index_t *index = persona_child_index();
     apr_pool_t *p = visit->r->pool;
@@ -85,9 +86,11 @@ static int find_in_index(persona_visit_t *visit)
     if (!index) {
         return 0;
     }
-    if (*visit->session && persona_session_get(index, visit->session, &record, p) == APR_SUCCESS &&
-        record_take(visit, record)) {
-        return 1;
+    if (*visit->session && persona_session_look(index, visit->session, &record, ended, p) == APR_SUCCESS) {
+        if (record_take(visit, record)) {
+            return 1;
+        }
+        *looked = record == NULL;
     }
     return *visit->user && persona_session_of_user(index, visit->user, visit->app, &session, p) == APR_SUCCESS &&
            persona_session_get(index, session, &record, p) == APR_SUCCESS && record_take(visit, record);
@@ -104,6 +107,10 @@ static persona_visit_e find_ask(persona_visit_t *visit, json_t *request)
         json_decref(request);
         return PERSONA_VISIT_DOWN;
     }
+    json = json_object_get(answer, "sessions");
+    if (json_is_integer(json)) {
+        visit->sessions = (int)json_integer_value(json);
+    }
     json = json_object_get(answer, "record");
     if (json && persona_record_from_json(&record, json, visit->r->pool) == APR_SUCCESS &&
         record_take(visit, record)) {
@@ -118,42 +125,42 @@ static persona_visit_e find_ask(persona_visit_t *visit, json_t *request)
     return outcome;
 }
 
-static persona_visit_e find_at_manager(persona_visit_t *visit)
+static persona_visit_e find_at_manager(persona_visit_t *visit, int looked)
 {
-    persona_visit_e outcome = PERSONA_VISIT_NONE, second;
+    const char *user = *visit->user ? visit->user : NULL;
+    persona_visit_e outcome = PERSONA_VISIT_NONE;
 
     if (*visit->session) {
-        outcome = find_ask(visit, json_pack("{s:s, s:s}", "op", "find", "session", visit->session));
+        outcome = find_ask(visit, json_pack("{s:s, s:s, s:s*, s:s, s:b}", "op", "find", "session", visit->session,
+                                            "user", user, "app", visit->app, "looked", looked));
     }
-    if (*visit->user && (outcome == PERSONA_VISIT_NONE || outcome == PERSONA_VISIT_ENDED)) {
-        second = find_ask(visit, json_pack("{s:s, s:s, s:s}", "op", "find", "user", visit->user, "app", visit->app));
-        if (second == PERSONA_VISIT_READY || second == PERSONA_VISIT_DOWN) {
-            return second;
-        }
+    /* A session that is another user's hides the one that this user has. */
+    if (user && outcome == PERSONA_VISIT_NONE && (!*visit->session || visit->foreign)) {
+        outcome = find_ask(visit, json_pack("{s:s, s:s, s:s}", "op", "find", "user", user, "app", visit->app));
     }
     return outcome;
 }
 
 persona_visit_e persona_visit_find(persona_visit_t *visit)
 {
+    const char *ended = NULL;
     persona_visit_e outcome;
-    const char *reason;
+    int looked = 0;
 
     /* Another child may have ended the session since: what this one remembers is for what comes in numbers. */
     if (!visit->fresh && find_in_child(visit)) {
         return PERSONA_VISIT_READY;
     }
-    if (find_in_index(visit)) {
+    if (find_in_index(visit, &looked, &ended)) {
         record_remember(visit);
         return PERSONA_VISIT_READY;
     }
-    outcome = find_at_manager(visit);
+    outcome = find_at_manager(visit, looked);
     if (outcome == PERSONA_VISIT_READY) {
         record_remember(visit);
     }
-    if (outcome == PERSONA_VISIT_NONE && persona_child_index() && *visit->session &&
-        persona_session_ended(persona_child_index(), visit->session, &reason, visit->r->pool) == APR_SUCCESS) {
-        visit->reason = reason;
+    if (outcome == PERSONA_VISIT_NONE && ended) {
+        visit->reason = ended;
         outcome = PERSONA_VISIT_ENDED;
     }
     /* such a client has the same S for ever: it may simply begin again */
@@ -346,6 +353,9 @@ static int limit_reached(persona_visit_t *visit)
 
     if (visit->dir->max_sessions <= 0 || !*visit->user) {
         return 0;
+    }
+    if (visit->sessions >= 0) {
+        return visit->sessions >= visit->dir->max_sessions;
     }
     request = json_pack("{s:s, s:s}", "op", "sessions", "user", visit->user);
     if (persona_child_call(request, &answer, call_deadline(visit, CALL_MAX)) == APR_SUCCESS) {

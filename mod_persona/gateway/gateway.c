@@ -191,10 +191,15 @@ static void tell_log(const persona_visit_t *visit)
 static int identify(persona_visit_t *visit, int claims)
 {
     request_rec *r = visit->r;
-    int asked = was_asked(r);
+    int asked = was_asked(r), gives = !asked && visit->wants == PERSONA_WANTS_PAGE && r->method_number == M_GET;
 
     token_take(visit);
     if (visit->token) {
+        return 0;
+    }
+    if (claims && !gives && *visit->user && persona_child_index()) {
+        persona_session_api_id(persona_child_index(), visit->user, visit->app, visit->session);
+        visit->api = 1;
         return 0;
     }
     if (*visit->user && persona_visit_find(visit) == PERSONA_VISIT_READY) {
@@ -203,14 +208,9 @@ static int identify(persona_visit_t *visit, int claims)
     if (!claims) {
         return 0;
     }
-    if (!asked && visit->wants == PERSONA_WANTS_PAGE && (r->method_number == M_GET)) {
+    if (gives) {
         token_give(visit);
         return redirect(r, self(visit));
-    }
-    if (*visit->user && persona_child_index()) {
-        persona_session_api_id(persona_child_index(), visit->user, visit->app, visit->session);
-        visit->api = 1;
-        return 0;
     }
     token_give(visit);
     return persona_page_outcome(visit, PERSONA_VISIT_COOKIE);
@@ -388,6 +388,7 @@ int persona_gateway_handler(request_rec *r)
     visit->wants = wants(r);
     visit->fresh = visit->wants == PERSONA_WANTS_PAGE || !strncmp(visit->path, OWN, sizeof(OWN) - 1);
     visit->deadline = r->request_time + visit->conf->timeout;
+    visit->sessions = -1;
     visit->eta_low = visit->eta_typical = visit->eta_high = -1;
     if (!app_valid(visit->app) && !(label && !*rest)) {
         return HTTP_NOT_FOUND;

@@ -163,6 +163,7 @@ typedef struct persona_visit_t {
     const char *stage, *reason;
     double eta_low, eta_typical, eta_high; /**< seconds; < 0: unknown */
     int ready;              /**< instances ready now */
+    int sessions;           /**< of this user, as the manager counts them; -1: it was not asked */
 } persona_visit_t;
 
 int persona_gateway_pre_translate(request_rec *r);

@@ -106,8 +106,8 @@ static void note_arrival(persona_manager_t *m, const char *persona_id, const cha
 
 /* ---- find ---- */
 
-/** The compute of a session may be down: the index still has the record. */
-static json_t *find_in_index(persona_manager_t *m, const char *session, apr_pool_t *p)
+/** The compute of a session may be down: the index still has the record. `looked`: the caller saw that it has not. */
+static json_t *find_in_index(persona_manager_t *m, const char *session, int looked, apr_pool_t *p)
 {
     persona_record_t *record = NULL;
     const char *ended = NULL;
@@ -119,6 +119,9 @@ static json_t *find_in_index(persona_manager_t *m, const char *session, apr_pool
     persona_manager_lock(m);
     persona_copy(local, persona_ended_reason(m, session));
     persona_manager_unlock(m);
+    if (looked) {
+        return json_pack("{s:s, s:s*}", "status", "none", "ended", *local ? local : NULL);
+    }
     if (!*local && persona_manager_index_usable(m) &&
         persona_manager_index(m, persona_session_get(m->index, session, &record, p)) ==
             APR_SUCCESS) {
@@ -141,33 +144,62 @@ static json_t *find_in_index(persona_manager_t *m, const char *session, apr_pool
     return answer;
 }
 
+/** With the lock. */
+static int sessions_of_user(persona_manager_t *m, const char *user)
+{
+    int i, count, live = 0;
+    persona_entry_t *const *held = persona_entries_of_user(m, user, &count);
+
+    for (i = 0; i < count; i++) {
+        live += held[i]->retire == PERSONA_RETIRE_NONE;
+    }
+    return live;
+}
+
 static json_t *op_find(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
                        apr_pool_t *p)
 {
-    const char *session = session_of(request), *user, *app;
-    persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry)), *e;
+    const char *session = session_of(request);
+    const char *user = persona_ops_text(request, "user", PERSONA_USER_MAX);
+    const char *app = persona_ops_text(request, "app", PERSONA_NAME_MAX);
+    persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry)), *e = NULL;
+    json_t *answer = NULL;
+    int sessions = 0;
 
     (void)peer;
-    wait_for_start(m);
-    if (session) {
-        if (persona_session_find(m, session, entry, p) == APR_SUCCESS) {
-            return record_answer(entry);
-        }
-        return find_in_index(m, session, p);
-    }
-    user = persona_ops_text(request, "user", PERSONA_USER_MAX);
-    app = persona_ops_text(request, "app", PERSONA_NAME_MAX);
-    if (!user || !*user || !app) {
+    user = user && *user && app ? user : NULL;
+    if (!session && !user) {
         return bad("find needs \"session\" (64 hexadecimal digits), or \"user\" and \"app\"");
     }
-    persona_manager_lock(m);
-    e = persona_entry_of_user(m, user, app);
-    if (e) {
-        e->local = 1;
-        *entry = *e;
+    wait_for_start(m);
+    if (session && persona_session_find(m, session, entry, p) == APR_SUCCESS) {
+        return record_answer(entry);
     }
-    persona_manager_unlock(m);
-    return e ? record_answer(entry) : persona_ops_status("none", NULL);
+    if (session) {
+        answer = find_in_index(m, session, json_is_true(json_object_get(request, "looked")), p);
+        if (json_object_get(answer, "record")) {
+            return answer;
+        }
+    }
+    if (user) {
+        persona_manager_lock(m);
+        e = persona_entry_of_user(m, user, app);
+        if (e) {
+            e->local = 1;
+            *entry = *e;
+        }
+        sessions = sessions_of_user(m, user);
+        persona_manager_unlock(m);
+    }
+    if (e) {
+        json_decref(answer);
+        return record_answer(entry);
+    }
+    answer = answer ? answer : persona_ops_status("none", NULL);
+    if (user) {
+        json_object_set_new(answer, "sessions", json_integer(sessions));
+    }
+    return answer;
 }
 
 /* ---- assign, claim, demand ---- */
@@ -430,7 +462,7 @@ static json_t *op_attach(persona_manager_t *m, const persona_ipc_peer_t *peer,
         }
         persona_manager_unlock(m);
     }
-    return ok ? persona_ops_status("ok", NULL) : find_in_index(m, session, p);
+    return ok ? persona_ops_status("ok", NULL) : find_in_index(m, session, 0, p);
 }
 
 static json_t *op_end(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
@@ -600,12 +632,24 @@ static json_t *op_visit(persona_manager_t *m, const persona_ipc_peer_t *peer, co
     return persona_ops_status("ok", NULL);
 }
 
+static void list_session(json_t *list, const persona_entry_t *e)
+{
+    persona_record_t record;
+
+    if (e->retire == PERSONA_RETIRE_NONE) {
+        persona_entry_record(e, &record);
+        json_array_append_new(list, persona_record_to_json(&record));
+    }
+}
+
 static json_t *op_sessions(persona_manager_t *m, const persona_ipc_peer_t *peer,
                            const json_t *request, apr_pool_t *p)
 {
     const char *user = persona_ops_text(request, "user", PERSONA_USER_MAX);
+    persona_entry_t *const *held;
     json_t *list = json_array();
     apr_hash_index_t *hi;
+    int i, count;
 
     (void)p;
     if (!user && !peer->control) {
@@ -614,13 +658,15 @@ static json_t *op_sessions(persona_manager_t *m, const persona_ipc_peer_t *peer,
     }
     wait_for_start(m);
     persona_manager_lock(m);
-    for (hi = apr_hash_first(NULL, m->sessions); hi; hi = apr_hash_next(hi)) {
-        const persona_entry_t *e = apr_hash_this_val(hi);
-        persona_record_t record;
-
-        if (e->retire == PERSONA_RETIRE_NONE && (!user || !strcmp(e->user, user))) {
-            persona_entry_record(e, &record);
-            json_array_append_new(list, persona_record_to_json(&record));
+    if (user) {
+        held = persona_entries_of_user(m, user, &count);
+        for (i = 0; i < count; i++) {
+            list_session(list, held[i]);
+        }
+    }
+    else {
+        for (hi = apr_hash_first(NULL, m->sessions); hi; hi = apr_hash_next(hi)) {
+            list_session(list, apr_hash_this_val(hi));
         }
     }
     persona_manager_unlock(m);

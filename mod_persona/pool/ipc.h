@@ -14,7 +14,9 @@
  * whether its request arrived may ask again; the client itself never repeats one that it has sent in full.
  *
  * Operations of the worker socket (members beside "op"; [x] may be absent):
- *   find     session | user, app        -> record | status "none", [ended: reason]
+ *   find     session | user, app | all  -> record, of the session or else of user and app | status "none",
+ *            [looked]                      [ended: reason], with user: sessions: number of the user's. "looked": true:
+ *                                          the index was asked for the session and has nothing of it
  *   assign   instance, compute, persona, session, user, roles, app, ticket, arrived, cold
  *                                       -> status "ok" + record | "no" + reason | "unknown"; "no" with "asked": false:
  *                                          no provider was called (PERSONA_ASSIGN_SKIP)

@@ -123,20 +123,44 @@ static apr_status_t entry_keep(persona_index_t *index, const char *group, const 
 
 /* ---- records ---- */
 
+static apr_status_t session_read(persona_index_t *index, const char *session, const char *key, const char *value,
+                                 persona_record_t **record, apr_pool_t *p)
+{
+    apr_status_t rv = persona_record_read(index, record, value, key, PERSONA_NO_GENERATION, p);
+
+    return rv == APR_SUCCESS && strcmp((*record)->session, session) != 0 ? APR_EACCES : rv;
+}
+
 apr_status_t persona_session_get(persona_index_t *index, const char *session, persona_record_t **record,
                                  apr_pool_t *p)
 {
     const char *key = persona_key_session(index, session, p), *value;
     apr_status_t rv = index->store->get(index->store, persona_index_part(session, p), key, &value, p);
 
+    return rv == APR_SUCCESS ? session_read(index, session, key, value, record, p) : rv;
+}
+
+apr_status_t persona_session_look(persona_index_t *index, const char *session, persona_record_t **record,
+                                  const char **ended, apr_pool_t *p)
+{
+    const char *keys[2], *values[2];
+    apr_status_t rv;
+
+    *record = NULL;
+    *ended = NULL;
+    keys[0] = persona_key_session(index, session, p);
+    keys[1] = persona_key_ended(index, session, p);
+    rv = index->store->get_many(index->store, persona_index_part(session, p), keys, 2, values, p);
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = persona_record_read(index, record, value, key, PERSONA_NO_GENERATION, p);
-    if (rv == APR_SUCCESS && strcmp((*record)->session, session) != 0) {
-        rv = APR_EACCES;
+    if (values[0] && session_read(index, session, keys[0], values[0], record, p) != APR_SUCCESS) {
+        *record = NULL;
     }
-    return rv;
+    if (values[1]) {
+        *ended = persona_index_verify(index, values[1], keys[1], PERSONA_NO_GENERATION);
+    }
+    return APR_SUCCESS;
 }
 
 apr_status_t persona_session_of_user(persona_index_t *index, const char *user, const char *app,

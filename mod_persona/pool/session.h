@@ -22,6 +22,9 @@ void persona_session_api_id(const persona_index_t *index, const char *user, cons
  * as it is: look at `expires`. */
 apr_status_t persona_session_get(persona_index_t *index, const char *session, persona_record_t **record,
                                  apr_pool_t *p);
+/** The record of S and the note of why S ended in one question; NULL: there is none, or it was forged. */
+apr_status_t persona_session_look(persona_index_t *index, const char *session, persona_record_t **record,
+                                  const char **ended, apr_pool_t *p);
 /** S of (user, app), or APR_NOTFOUND. */
 apr_status_t persona_session_of_user(persona_index_t *index, const char *user, const char *app,
                                      const char **session, apr_pool_t *p);

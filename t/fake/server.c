@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file server.c
- * @brief The fake compute of shared.h: `server SOCKET` serves until it is killed; `server --tell SOCKET WORDS...` tells
+ * @brief The fake compute of shared.h: `server SOCKET [PORT]` serves until it is killed, and answers every connection to
+ * 127.0.0.1:PORT as the streams of all its instances with an empty page; `server --tell SOCKET WORDS...` tells
  * the one that serves there, and prints what it says.
  *
  *   fence on|off              off: everybody is told yes, as if there were no fence
@@ -27,7 +28,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/time.h>
 #include <unistd.h>
+
+#include <netinet/in.h>
 
 #include <apr_general.h>
 #include <apr_hash.h>
@@ -446,6 +450,43 @@ static void *serve(void *arg)
     return NULL;
 }
 
+/** The streams of all instances: what connects is told "200" when it has said something. */
+static void *answer_streams(void *arg)
+{
+    static const char page[] = "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n";
+    int listener = (int)(intptr_t)arg;
+    struct timeval limit = {1, 0};
+    char request[4096];
+
+    for (;;) {
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+        if (fd >= 0 && recv(fd, request, sizeof(request), 0) > 0) {
+            send_all(fd, page, sizeof(page) - 1);
+        }
+        close(fd);
+    }
+    return NULL;
+}
+
+static int open_streams(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    pthread_t thread;
+
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (bind(listener, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(listener, 511) != 0 ||
+        pthread_create(&thread, NULL, answer_streams, (void *)(intptr_t)listener) != 0) {
+        perror("the port of the streams");
+        return 0;
+    }
+    world.port = port;
+    return 1;
+}
+
 static int serve_all(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -483,11 +524,11 @@ int main(int argc, char **argv)
     apr_initialize();
     apr_pool_create(&p, NULL);
     signal(SIGPIPE, SIG_IGN);
-    if (argc == 2) {
-        return serve_all(argv[1]);
+    if (argc == 2 || (argc == 3 && atoi(argv[2]) > 0)) {
+        return argc == 3 && !open_streams(atoi(argv[2])) ? 1 : serve_all(argv[1]);
     }
     if (argc < 4 || strcmp(argv[1], "--tell")) {
-        fprintf(stderr, "usage: server SOCKET | server --tell SOCKET WORDS...\n");
+        fprintf(stderr, "usage: server SOCKET [PORT] | server --tell SOCKET WORDS...\n");
         return 2;
     }
     for (i = 3; i < argc; i++) {

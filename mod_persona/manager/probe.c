@@ -3,8 +3,9 @@
  * @file probe.c
  * @brief Non-blocking probes of many instances by one thread.
  *
- * `incoming` is guarded by `lock` and is all that other threads touch; the list of running probes belongs to
- * the prober's thread. A probe is idle (waiting for its next attempt), connecting, or reading.
+ * `first` and `last`, the queue of those that have not begun, are guarded by `lock` and all that other threads touch;
+ * the list of running probes belongs to the prober's thread. A running probe is idle (waiting for its next attempt),
+ * connecting, or reading. At most RUNNING_MAX run: the patience of the others begins with their turn.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +46,7 @@ struct persona_prober_t {
     persona_probe_cb *done;
     void *baton;
     pthread_mutex_t lock;
-    running_t *incoming;
+    running_t *first, *last;
     int wake;
 };
 
@@ -180,21 +181,26 @@ static int running_step(running_t *r, short events, int *answers)
     return 0;
 }
 
+/** First come, first served, as long as there is room. How many run. */
 static int take_incoming(persona_prober_t *prober, running_t **list)
 {
+    apr_time_t now = persona_monotonic_now();
     int count = 0;
     running_t *r;
 
-    pthread_mutex_lock(&prober->lock);
-    while ((r = prober->incoming) != NULL) {
-        prober->incoming = r->next;
-        r->next = *list;
-        *list = r;
-    }
-    pthread_mutex_unlock(&prober->lock);
     for (r = *list; r; r = r->next) {
         count++;
     }
+    pthread_mutex_lock(&prober->lock);
+    while (count < RUNNING_MAX && (r = prober->first) != NULL) {
+        prober->first = r->next;
+        r->due = now;
+        r->give_up = now + r->probe.patience;
+        r->next = *list;
+        *list = r;
+        count++;
+    }
+    pthread_mutex_unlock(&prober->lock);
     return count;
 }
 
@@ -213,7 +219,7 @@ static void *prober_thread(void *arg)
 
         fds[0].fd = prober->wake;
         fds[0].events = POLLIN;
-        for (r = list; r && n <= RUNNING_MAX; r = r->next, n++) {
+        for (r = list; r; r = r->next, n++) {
             fds[n].fd = r->fd; /* poll() ignores -1 */
             fds[n].events = r->connected ? POLLIN : POLLOUT;
             fds[n].revents = 0;
@@ -225,7 +231,7 @@ static void *prober_thread(void *arg)
         for (link = &list, n = 1; (r = *link) != NULL; n++) {
             int answers;
 
-            if (!running_step(r, n <= RUNNING_MAX ? fds[n].revents : 0, &answers)) {
+            if (!running_step(r, fds[n].revents, &answers)) {
                 link = &r->next;
                 continue;
             }
@@ -266,12 +272,15 @@ void persona_prober_add(persona_prober_t *prober, const persona_probe_t *probe)
     }
     r->probe = *probe;
     r->fd = -1;
-    r->due = persona_monotonic_now();
-    r->give_up = r->due + probe->patience;
     apr_cpystrn(r->problem, "nothing answers", sizeof(r->problem));
     pthread_mutex_lock(&prober->lock);
-    r->next = prober->incoming;
-    prober->incoming = r;
+    if (prober->first) {
+        prober->last->next = r;
+    }
+    else {
+        prober->first = r;
+    }
+    prober->last = r;
     pthread_mutex_unlock(&prober->lock);
     if (write(prober->wake, &one, sizeof(one)) < 0) {
         return; /* the counter is full: it is awake */

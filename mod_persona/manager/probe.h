@@ -19,7 +19,7 @@ typedef struct persona_probe_t {
     int port;
     persona_ready_e kind;
     char path[256];               /**< HTTP */
-    apr_interval_time_t patience; /**< attempts are repeated for so long */
+    apr_interval_time_t patience; /**< attempts are repeated for so long, from the first one */
 } persona_probe_t;
 
 /** Called by the prober's thread; MUST NOT block. `problem` is "" when it answers. */

@@ -2,7 +2,7 @@
 /**
  * @file server.c
  * @brief The fake compute of shared.h: `server SOCKET [PORT]` serves until it is killed, and answers every connection to
- * 127.0.0.1:PORT as the streams of all its instances with an empty page; `server --tell SOCKET WORDS...` tells
+ * PORT as the streams of all its instances with an empty page; `server --tell SOCKET WORDS...` tells
  * the one that serves there, and prints what it says.
  *
  *   fence on|off              off: everybody is told yes, as if there were no fence
@@ -12,7 +12,8 @@
  *   port N                    of instances created from now on; 0: they have no address
  *   fill PERSONA FINGERPRINT COUNT   ready instances; the last 12 digits of their uuids count from 0
  *   reset                     no instances, no fences
- *   stats                     "ready N assigned N instances N fences N won N again N refused N doubled N"
+ *   stats                     "ready N assigned N instances N fences N won N again N refused N doubled N
+ *                             visits N" (to streams)
  *
  * OP: list fences inspect create mark fence holder unfence destroy.
  *
@@ -61,6 +62,7 @@ static struct world_t {
     fault_e fault[FAKE_OPS];
     long every[FAKE_OPS], calls[FAKE_OPS];
     long won, again, refused;
+    long visits;  /**< to streams */
     long doubled; /**< a second session was told yes: only with the fence off */
 } world;
 
@@ -332,8 +334,8 @@ static void stats(reply_t *reply)
         assigned += f->state == PERSONA_INSTANCE_ASSIGNED;
     }
     apr_snprintf(text, sizeof(text), "ready %d assigned %d instances %u fences %u won %ld again %ld refused %ld "
-                 "doubled %ld", ready, assigned, apr_hash_count(world.instances), apr_hash_count(world.fences),
-                 world.won, world.again, world.refused, world.doubled);
+                 "doubled %ld visits %ld", ready, assigned, apr_hash_count(world.instances), apr_hash_count(world.fences),
+                 world.won, world.again, world.refused, world.doubled, world.visits);
     put(reply, text, strlen(text));
 }
 
@@ -464,6 +466,9 @@ static void *answer_streams(void *arg)
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
         if (fd >= 0 && recv(fd, request, sizeof(request), 0) > 0) {
             send_all(fd, page, sizeof(page) - 1);
+            pthread_mutex_lock(&lock);
+            world.visits++;
+            pthread_mutex_unlock(&lock);
         }
         close(fd);
     }
@@ -473,7 +478,7 @@ static void *answer_streams(void *arg)
 static int open_streams(int port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+                                  .sin_addr.s_addr = htonl(INADDR_ANY)};
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     pthread_t thread;
 

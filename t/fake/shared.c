@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -167,6 +168,14 @@ static void shared_watch(persona_compute_t *c, persona_compute_event_cb *cb, voi
     (void)baton;
 }
 
+/** Each has an address of its own on the loopback, as far as 24 bits of its uuid tell them apart. */
+static const char *address_of(const char *uuid, apr_pool_t *p)
+{
+    unsigned long n = strtoul(uuid + 30, NULL, 16) + 1;
+
+    return apr_psprintf(p, "127.%lu.%lu.%lu", n >> 16 & 127, n >> 8 & 255, n & 255);
+}
+
 static persona_instance_t *view(persona_compute_t *c, const fake_instance_t *f, apr_time_t read_at, apr_pool_t *p)
 {
     persona_instance_t *i = apr_pcalloc(p, sizeof(*i));
@@ -187,7 +196,7 @@ static persona_instance_t *view(persona_compute_t *c, const fake_instance_t *f, 
     i->ready_at = f->ready_at;
     i->assigned_at = f->assigned_at;
     i->retiring_at = f->retiring_at;
-    i->address = f->port ? "127.0.0.1" : NULL;
+    i->address = f->port ? address_of(f->uuid, p) : NULL;
     i->hook_address = i->address;
     i->port = f->port;
     i->read_at = read_at;

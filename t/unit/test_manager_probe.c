@@ -16,6 +16,7 @@
 typedef struct peer_t {
     int fd, port;
     const char *says;
+    int slow;               /**< takes a millisecond for each connection */
     int drips;              /**< repeats one byte for as long as it is read */
     int silent_times;       /**< connections that are closed without a word first */
     char request[512];
@@ -51,6 +52,9 @@ static void *peer_thread(void *arg)
     int c;
 
     while ((c = accept(peer->fd, NULL, NULL)) >= 0) {
+        if (peer->slow) {
+            usleep(1000);
+        }
         if (peer->silent_times > 0) {
             peer->silent_times--;
         }
@@ -230,6 +234,28 @@ static void many_at_once(void **state)
     peer_close(&mute);
 }
 
+/** A pool of thousands: who waits for a turn is not taken for one that does not answer. */
+static void more_than_can_run_wait_for_their_turn(void **state)
+{
+    peer_t peer = {.says = "RFB 003.008\n", .slow = 1};
+
+    (void)state;
+    peer_open(&peer);
+    pthread_mutex_lock(&outcome.lock);
+    outcome.count = outcome.answers = 0;
+    for (int i = 0; i < 2500; i++) {
+        persona_probe_t p = {"", "127.0.0.1", peer.port, PERSONA_READY_RFB, "/", apr_time_from_msec(1500)};
+
+        persona_prober_add(prober, &p);
+    }
+    while (outcome.count < 2500) {
+        pthread_cond_wait(&outcome.over, &outcome.lock);
+    }
+    assert_int_equal(outcome.answers, 2500);
+    pthread_mutex_unlock(&outcome.lock);
+    peer_close(&peer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +267,7 @@ int main(void)
         UNIT_TEST(answers),
         UNIT_TEST(it_tries_until_the_peer_is_up),
         UNIT_TEST(many_at_once),
+        UNIT_TEST(more_than_can_run_wait_for_their_turn),
     };
     apr_pool_t *p;
 

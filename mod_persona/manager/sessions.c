@@ -240,6 +240,19 @@ static void merge(persona_manager_t *m, persona_entry_t *copy, const persona_rec
     persona_manager_unlock(m);
 }
 
+/** Another manager keeps its record: that is looked at again when this one would renew its own. */
+static void looked(persona_manager_t *m, const persona_entry_t *copy, apr_time_t now)
+{
+    persona_entry_t *e;
+
+    persona_manager_lock(m);
+    e = persona_entry_find(m, copy->uuid);
+    if (e && !strcmp(e->session, copy->session)) {
+        e->renewed = now;
+    }
+    persona_manager_unlock(m);
+}
+
 static void renew(persona_manager_t *m, persona_entry_t *copy, persona_tasks_t *tasks,
                   apr_pool_t *p)
 {
@@ -260,6 +273,7 @@ static void renew(persona_manager_t *m, persona_entry_t *copy, persona_tasks_t *
         /* While the site has two keys nobody's record may stay signed with the one that goes. */
         if (!copy->local && !m->share_keys[1] && status == APR_SUCCESS && !strcmp(found->instance, copy->uuid) &&
             found->expires > now + FOREIGN_LEFT) {
+            looked(m, copy, now);
             return;
         }
     }

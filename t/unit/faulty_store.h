@@ -31,7 +31,7 @@ typedef struct faulty_store_t {
 static apr_status_t enter(persona_store_t *s, persona_store_t **below, int *lost)
 {
     faulty_store_t *store = (faulty_store_t *)s;
-    int call = ++store->calls;
+    int call = __atomic_add_fetch(&store->calls, 1, __ATOMIC_SEQ_CST);
 
     if (store->before) {
         store->before(store, call);

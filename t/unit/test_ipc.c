@@ -470,7 +470,7 @@ static void a_handler_may_close(void **state)
     (void)state;
     serve(SECRET, getuid(), 2);
     assert_int_equal(call(ipc, "close", &answer, 2000), APR_INCOMPLETE);
-    assert_int_equal(handled, 1);
+    assert_int_equal(__atomic_load_n(&handled, __ATOMIC_SEQ_CST), 1);
     assert_ok(ipc, "again");
 }
 

@@ -50,6 +50,14 @@ static void start(int count)
     persona_reconcile(&m->sites[0], p);
 }
 
+/** No job runs any more, and none begins: what they worked on may go. */
+static void come_to_rest(void)
+{
+    persona_crew_rest(m->sites[0].claims, apr_time_from_sec(60));
+    persona_crew_rest(m->sites[0].work, apr_time_from_sec(60));
+    persona_crew_rest(m->hooks, apr_time_from_sec(60));
+}
+
 /** What the process does all the time: read, tick, show. */
 static void *background(void *arg)
 {
@@ -167,7 +175,7 @@ static void a_race_has_one_winner_for_each(void **state)
     assert_true(got >= READY);
     assert_int_equal(fake.unfenced_alive, 0);
     assert_int_equal(fake.destroyed_fenced, 0);
-    apr_sleep(apr_time_from_msec(300)); /* jobs that still run */
+    come_to_rest();
 }
 
 static void a_slow_fence_is_unknown_in_time_and_goes_on(void **state)
@@ -187,7 +195,7 @@ static void a_slow_fence_is_unknown_in_time_and_goes_on(void **state)
     assert_string_equal(got, fake.instances[0].uuid);
     assert_int_equal(fake.calls[FAKE_FENCE], 1);
     assert_true(apr_time_now() - begin < apr_time_from_msec(3800));
-    apr_sleep(apr_time_from_msec(300));
+    come_to_rest();
 }
 
 static apr_uint32_t begun, done;

@@ -5,8 +5,8 @@
  *
  *   load RATE COUNT CONNECTIONS FIRST PATH ADDRESS:PORT [ADDRESS:PORT...]
  *
- * RATE a second, or 0: each connection asks again as soon as it has its answer. Connections are kept and shared out over
- * the addresses. Users are u<FIRST>, u<FIRST+1> ...; a time counts from when the request was due, not from when a
+ * RATE a second, or 0: each connection asks again as soon as it has its answer. Connections are kept and shared out
+ * over the addresses. Users are u<FIRST>, u<FIRST+1> ...; a time counts from when the request was due, not from when a
  * connection was free for it. One thread. Prints "got N doubled N other N seconds S p50 MS p99 MS max MS".
  */
 #include <arpa/inet.h>

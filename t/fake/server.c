@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file server.c
- * @brief The fake compute of shared.h: `server SOCKET [PORT]` serves until it is killed, and answers every connection to
- * PORT as the streams of all its instances with an empty page; `server --tell SOCKET WORDS...` tells
- * the one that serves there, and prints what it says.
+ * @brief The fake compute of shared.h: `server SOCKET [PORT]` serves until it is killed, and answers every connection
+ * to PORT as the streams of all its instances with an empty page; `server --tell SOCKET WORDS...` tells the one that
+ * serves there, and prints what it says.
  *
  *   fence on|off              off: everybody is told yes, as if there were no fence
  *   delay OP MICROSECONDS     before OP is done; 0: none
- *   fault OP KIND EVERY       each EVERY-th OP from now on (0: none): fail (not done, APR_EGENERAL), refuse (not done,
- *                             APR_TIMEUP), lose (done, APR_TIMEUP), hang (not done, the connection is held for a minute)
+ *   fault OP KIND EVERY       each EVERY-th OP from now on (0: none): fail (not done, APR_EGENERAL), refuse (not
+ *                             done, APR_TIMEUP), lose (done, APR_TIMEUP), hang (not done, nor answered for a minute)
  *   port N                    of instances created from now on; 0: they have no address
  *   fill PERSONA FINGERPRINT COUNT   ready instances; the last 12 digits of their uuids count from 0
  *   reset                     no instances, no fences
@@ -333,9 +333,9 @@ static void stats(reply_t *reply)
         ready += f->state == PERSONA_INSTANCE_READY;
         assigned += f->state == PERSONA_INSTANCE_ASSIGNED;
     }
-    apr_snprintf(text, sizeof(text), "ready %d assigned %d instances %u fences %u won %ld again %ld refused %ld "
-                 "doubled %ld visits %ld", ready, assigned, apr_hash_count(world.instances), apr_hash_count(world.fences),
-                 world.won, world.again, world.refused, world.doubled, world.visits);
+    apr_snprintf(text, sizeof(text),
+                 "ready %d assigned %d instances %u fences %u won %ld again %ld refused %ld doubled %ld visits %ld",
+                 ready, assigned, apr_hash_count(world.instances), apr_hash_count(world.fences), world.won, world.again, world.refused, world.doubled, world.visits);
     put(reply, text, strlen(text));
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file shared.h
- * @brief A compute in a process of its own, for tests and benchmarks: what its server and its provider say to each other.
+ * @brief A compute in a process of its own, for tests and benchmarks: what its server and its provider say to each
+ * other.
  *
  * `t/fake/server SOCKET` keeps instances and fences as a hypervisor does, for as long as it runs, whatever becomes of
  * those who use it. The provider "fake" (shared.c) asks it over the unix socket that PersonaCompute names as the

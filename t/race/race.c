@@ -447,7 +447,8 @@ static void run(void)
         failed |= atomic_load(&board->doubled) != 0;
     }
     else {
-        printf("%sok 2 - without the fence some were, and the board tells\n", atomic_load(&board->doubled) ? "" : "not ");
+        printf("%sok 2 - without the fence some were, and the board tells\n",
+               atomic_load(&board->doubled) ? "" : "not ");
         failed |= atomic_load(&board->doubled) == 0;
     }
     puts("1..2");

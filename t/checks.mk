@@ -36,6 +36,7 @@ EXTRA_DIST += \
 	t/model/line.pml \
 	t/model/run \
 	t/personas \
+	t/race/lxc.py \
 	t/race/storm.py \
 	t/relay/test_host.py \
 	t/relay/test_relay.py \

@@ -335,7 +335,8 @@ static void stats(reply_t *reply)
     }
     apr_snprintf(text, sizeof(text),
                  "ready %d assigned %d instances %u fences %u won %ld again %ld refused %ld doubled %ld visits %ld",
-                 ready, assigned, apr_hash_count(world.instances), apr_hash_count(world.fences), world.won, world.again, world.refused, world.doubled, world.visits);
+                 ready, assigned, apr_hash_count(world.instances), apr_hash_count(world.fences), world.won, world.again,
+                 world.refused, world.doubled, world.visits);
     put(reply, text, strlen(text));
 }
 

@@ -89,8 +89,8 @@ while done < rounds and (done < LEAST or time.monotonic() - began < seconds):
     else:
         winners[won[0][0] % 2] += 1
     done += 1
-print(f"# {CLIENTS} clients, {done} rounds in {time.monotonic() - began:.0f} s, {took / max(done, 1) * 1000:.1f} ms for "
-      f"the {CLIENTS} questions of a round; won through one gateway {winners[0]}, through the other {winners[1]}")
+print(f"# {CLIENTS} clients, {done} rounds in {time.monotonic() - began:.0f} s, {took / max(done, 1) * 1000:.1f} ms "
+      f"for the {CLIENTS} questions of a round; won through one gateway {winners[0]}, through the other {winners[1]}")
 tap.ok(done >= min(LEAST, rounds) and not odd, f"exactly one of {CLIENTS} clients won in each of {done} rounds",
        "; ".join(odd[:3]))
 fences = subprocess.run(["virsh", "-q", "-c", "lxc:///system", "secret-list"], stdout=subprocess.PIPE, text=True,

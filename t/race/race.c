@@ -401,12 +401,14 @@ static void site_make(line_t *line, apr_pool_t *p)
 
 static void site_remove(void)
 {
-    char command[96];
+    pid_t pid = fork();
+    int status;
 
-    apr_snprintf(command, sizeof(command), "rm -rf --one-file-system %s", dir);
-    if (system(command) != 0) {
-        fprintf(stderr, "# %s stays\n", dir);
+    if (pid == 0) {
+        execlp("rm", "rm", "-rf", "--one-file-system", dir, (char *)NULL);
+        _exit(1);
     }
+    waitpid(pid, &status, 0);
 }
 
 static void run(void)

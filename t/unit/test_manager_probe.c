@@ -16,7 +16,7 @@
 typedef struct peer_t {
     int fd, port;
     const char *says;
-    int slow;               /**< takes a millisecond for each connection */
+    int slow;               /**< takes half a millisecond for each connection */
     int drips;              /**< repeats one byte for as long as it is read */
     int silent_times;       /**< connections that are closed without a word first */
     char request[512];
@@ -53,7 +53,7 @@ static void *peer_thread(void *arg)
 
     while ((c = accept(peer->fd, NULL, NULL)) >= 0) {
         if (peer->slow) {
-            usleep(1000);
+            usleep(500);
         }
         if (peer->silent_times > 0) {
             peer->silent_times--;
@@ -243,15 +243,15 @@ static void more_than_can_run_wait_for_their_turn(void **state)
     peer_open(&peer);
     pthread_mutex_lock(&outcome.lock);
     outcome.count = outcome.answers = 0;
-    for (int i = 0; i < 2500; i++) {
-        persona_probe_t p = {"", "127.0.0.1", peer.port, PERSONA_READY_RFB, "/", apr_time_from_msec(1500)};
+    for (int i = 0; i < 8000; i++) {
+        persona_probe_t p = {"", "127.0.0.1", peer.port, PERSONA_READY_RFB, "/", apr_time_from_sec(3)};
 
         persona_prober_add(prober, &p);
     }
-    while (outcome.count < 2500) {
+    while (outcome.count < 8000) {
         pthread_cond_wait(&outcome.over, &outcome.lock);
     }
-    assert_int_equal(outcome.answers, 2500);
+    assert_int_equal(outcome.answers, 8000);
     pthread_mutex_unlock(&outcome.lock);
     peer_close(&peer);
 }

@@ -3,12 +3,12 @@
  * @file ipc.h
  * @brief Worker <-> personad: JSON messages over a unix socket.
  *
- * Wire: each message is a 4-byte big-endian length and so many bytes of JSON (an object), at most 1 MiB, or 64 MiB for
- * an answer, which may tell of ten thousand instances. The server speaks first: {"hello": 1, "versions": [MIN ... N],
- * "nonce": hex}. The client answers {"version": the highest that both speak, "mac": HMAC-SHA256(secret, nonce)}, both
- * in hexadecimal as they stand; a wrong mac, a version that was not offered, or a peer whose uid is neither root nor the
- * one that the server was told, is closed without a word. Then requests and answers alternate. A request has "op"; an
- * answer has "status": "ok" or a word, and "catalog": the version of the catalog in force.
+ * Wire: each message is a 4-byte big-endian length and so many bytes of JSON (an object), at most 1 MiB, or 64 MiB
+ * for an answer, which may tell of ten thousand instances. The server speaks first: {"hello": 1, "versions": [MIN
+ * ... N], "nonce": hex}. The client answers {"version": the highest that both speak, "mac": HMAC-SHA256(secret,
+ * nonce)}, both in hexadecimal as they stand; a wrong mac, a version that was not offered, or a peer whose uid is
+ * neither root nor the one that the server was told, is closed without a word. Then requests and answers alternate.
+ * A request has "op"; an answer has "status": "ok" or a word, and "catalog": the version of the catalog in force.
  *
  * EVERY OPERATION IS IDEMPOTENT: the same request twice has the effect of one. So a caller that does not know
  * whether its request arrived may ask again; the client itself never repeats one that it has sent in full.

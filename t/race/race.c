@@ -78,12 +78,12 @@ static persona_assign_e assign(void *baton, const persona_record_t *slot, const 
                                apr_time_t deadline, persona_record_t **record, apr_pool_t *p)
 {
     claimer_t *c = baton;
-    persona_ask_t ask = {slot->instance, slot->compute, slot->persona_id, session, session, "app", NULL, 0, 0};
+    persona_ask_t ask = {slot->instance, slot->compute, slot->persona_id, session, session, "app", NULL,
+                         0, 0, (apr_int64_t)ticket};
     persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry));
     char reason[PERSONA_REASON_MAX];
     persona_assign_e outcome = persona_assign(c->manager, &ask, deadline, entry, reason, p);
 
-    (void)ticket;
     atomic_fetch_add(&board->calls, 1);
     if (outcome == PERSONA_ASSIGN_YES) {
         *record = apr_palloc(p, sizeof(**record));

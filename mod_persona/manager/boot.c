@@ -4,7 +4,8 @@
  * @brief Create an instance, wait until its stream answers, mark it ready.
  *
  * Failures are bounded: after each the persona waits 1, 2, 4 ... 60 s; after five in a row it is "failing", with the
- * reason in its stock, and is tried every five minutes. One success ends that.
+ * reason in its stock, and is tried every five minutes. One success ends that. In a row means one after the other: what
+ * had begun before the last failure tells nothing new, as when a compute that is away for a moment fails all at once.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +25,15 @@
 #define CHECK_PATIENCE apr_time_from_sec(4)
 #define CHECK_FAILURES 2
 
-static void note_failure(persona_manager_t *m, persona_stock_t *stock, const char *reason)
+static void note_failure(persona_manager_t *m, persona_stock_t *stock, apr_time_t began, const char *reason)
 {
     apr_interval_time_t pause = apr_time_from_sec(1) << (stock->failures < 6 ? stock->failures : 6);
 
+    persona_copy(stock->problem, reason);
+    if (stock->failures && began <= stock->failed_at) {
+        return;
+    }
+    stock->failed_at = persona_manager_now(m);
     stock->failures++;
     if (stock->failures >= FAILURES_MAX) {
         pause = FAILING_PAUSE;
@@ -35,8 +41,7 @@ static void note_failure(persona_manager_t *m, persona_stock_t *stock, const cha
     else if (pause > PAUSE_MAX) {
         pause = PAUSE_MAX;
     }
-    stock->next_boot = persona_manager_now(m) + pause;
-    persona_copy(stock->problem, reason);
+    stock->next_boot = stock->failed_at + pause;
 }
 
 void persona_boot_failed(persona_manager_t *m, persona_entry_t *e, const char *reason)
@@ -44,7 +49,7 @@ void persona_boot_failed(persona_manager_t *m, persona_entry_t *e, const char *r
     if (e->retire != PERSONA_RETIRE_NONE) {
         return;
     }
-    note_failure(m, persona_stock_of(m, e->persona_id), reason);
+    note_failure(m, persona_stock_of(m, e->persona_id), e->created, reason);
     persona_events_fail(m, e, reason);
     persona_entry_retire(m, e, reason);
 }
@@ -179,7 +184,7 @@ static void create_job(void *arg, apr_pool_t *p)
             persona_stock_of(m, persona_id)->next_boot = persona_manager_now(m) + apr_time_from_sec(1);
         }
         else if (persona) {
-            note_failure(m, persona_stock_of(m, persona_id), res.detail);
+            note_failure(m, persona_stock_of(m, persona_id), e->created, res.detail);
             persona_events_fail(m, e, res.detail);
         }
         persona_entry_drop(m, e);

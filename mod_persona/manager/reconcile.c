@@ -370,7 +370,8 @@ static void miss(reading_t *r, persona_entry_t *e)
 {
     persona_manager_t *m = r->m;
 
-    if (e->state == PERSONA_INSTANCE_CREATING) {
+    /* What another manager was making, its successor may have given up: that says nothing of the persona. */
+    if (e->state == PERSONA_INSTANCE_CREATING && !e->adopted) {
         persona_boot_failed(m, e, "its machine vanished while it was booting");
     }
     e->hands_off = 0; /* there is nothing left to keep hands off */

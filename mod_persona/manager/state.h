@@ -162,6 +162,7 @@ typedef struct persona_stock_t {
     int sessions, sessions_high; /**< at once: at the last tick, and at most in high_hour */
     apr_int64_t high_hour;       /**< hours since the epoch */
     int failures; /**< boots that failed in a row */
+    apr_time_t failed_at; /**< the last of them */
     apr_time_t next_boot;
     char problem[PERSONA_REASON_MAX + 64]; /**< why the last boot failed; "": it did not */
     int no_capacity; /**< the compute's boot slots or a cap are what holds it up */

@@ -372,6 +372,44 @@ static void what_a_dead_manager_was_making_is_made_anew(void **state)
     assert_string_equal(stock_text(m, "problem"), "");
 }
 
+/** Its manager was killed, and the next one of that gateway takes away what was half made. */
+static void what_another_gateway_gives_up_is_no_failure_here(void **state)
+{
+    persona_manager_t *m;
+
+    (void)state;
+    site_persona("one", 8, 10, "image");
+    m = site_manager(0);
+    for (int i = 0; i < 3; i++) {
+        site_round(m);
+    }
+    m = site_manager(0);
+    site_round(m);
+    for (int i = 0; i < FAKE_MAX; i++) {
+        fake.instances[i].exists = 0;
+    }
+    site_pass(m, 2);
+    assert_string_equal(stock_text(m, "state"), "ok");
+    assert_true(fake_count(PERSONA_INSTANCE_CREATING) > 0);
+}
+
+/** A compute that is away for a moment fails all that is being made there, and that is one failure. */
+static void boots_that_fail_together_are_one_failure(void **state)
+{
+    persona_manager_t *m;
+
+    (void)state;
+    site_persona("one", 10, 10, "image");
+    m = site_manager(0);
+    m->sites[0].boots_max = 10;
+    fake.fail[FAKE_CREATE] = APR_ECONNREFUSED;
+    site_round(m);
+    fake.fail[FAKE_CREATE] = APR_SUCCESS;
+    assert_string_not_equal(stock_text(m, "state"), "failing");
+    site_pass(m, 3);
+    assert_true(fake_count(PERSONA_INSTANCE_CREATING) > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +429,8 @@ int main(void)
         SITE_TEST(a_dead_index_stops_nothing),
         SITE_TEST(makers_are_told_apart),
         SITE_TEST(what_a_dead_manager_was_making_is_made_anew),
+        SITE_TEST(what_another_gateway_gives_up_is_no_failure_here),
+        SITE_TEST(boots_that_fail_together_are_one_failure),
     };
 
     return apr_initialize() == APR_SUCCESS ? cmocka_run_group_tests(tests, NULL, NULL) : 1;

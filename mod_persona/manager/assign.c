@@ -433,3 +433,67 @@ apr_status_t persona_session_find(persona_manager_t *m, const char *session, per
     persona_manager_unlock(m);
     return found ? APR_SUCCESS : APR_NOTFOUND;
 }
+
+/** With the lock: what the index and the provider say of a session that was not known here. */
+static persona_entry_t *take_in(persona_manager_t *m, const persona_record_t *record, const persona_instance_t *i,
+                                const char *token)
+{
+    persona_entry_t *e = persona_entry_find(m, record->instance),
+                    *other = persona_entry_of_session(m, record->session);
+
+    if ((e && e->retire != PERSONA_RETIRE_NONE) || (other && other != e)) {
+        return NULL;
+    }
+    e = note_instance(m, i);
+    if (other != e) {
+        persona_entry_bind(m, e, record->session, record->user, record->app);
+        e->assigned_at = i->assigned_at ? i->assigned_at : record->started;
+        e->home = record->home;
+        e->cold = record->cold;
+    }
+    if (!e->shaped) {
+        e->stream = record->stream;
+        e->pass_user = record->pass_user;
+        persona_copy(e->path, record->path);
+    }
+    e->state = PERSONA_INSTANCE_ASSIGNED;
+    e->changed = persona_manager_now(m);
+    e->local = 1;
+    persona_copy(e->token, token);
+    return e;
+}
+
+apr_status_t persona_session_learn(persona_manager_t *m, const persona_record_t *record, persona_entry_t *entry,
+                                   apr_pool_t *p)
+{
+    persona_site_t *site = persona_site_find(m, record->compute);
+    persona_instance_t *i = NULL;
+    persona_result_t res = {0};
+    const char *token = NULL;
+    persona_entry_t *e;
+    apr_status_t status;
+
+    if (!site) {
+        return APR_NOTFOUND;
+    }
+    status = site->compute->provider->fence_holder(site->compute, record->instance, &token, &res, p);
+    if (status == APR_SUCCESS) {
+        if (strcmp(token, persona_fence_token(record->session, record->instance, p))) {
+            return APR_NOTFOUND;
+        }
+        status = site->compute->provider->inspect(site->compute, record->instance, &i, &res, p);
+    }
+    if (status != APR_SUCCESS) {
+        return status == APR_ENOENT ? APR_NOTFOUND : status;
+    }
+    if (i->state == PERSONA_INSTANCE_RETIRING || i->state == PERSONA_INSTANCE_GONE || !i->running) {
+        return APR_NOTFOUND;
+    }
+    persona_manager_lock(m);
+    e = take_in(m, record, i, token);
+    if (e) {
+        *entry = *e;
+    }
+    persona_manager_unlock(m);
+    return e ? APR_SUCCESS : APR_NOTFOUND;
+}

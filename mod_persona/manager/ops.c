@@ -141,17 +141,38 @@ static json_t *find_in_index(persona_manager_t *m, const char *session, apr_pool
     return answer;
 }
 
+/** The session's entry, also if another manager assigned it since the compute was last read here. Neither APR_SUCCESS
+ * nor APR_NOTFOUND: the index has *record, and the compute does not say whether it is true. */
+static apr_status_t find_session(persona_manager_t *m, const char *session, persona_entry_t *entry,
+                                 persona_record_t **record, apr_pool_t *p)
+{
+    apr_status_t status = persona_session_find(m, session, entry, p);
+
+    *record = NULL;
+    if (status == APR_SUCCESS || !persona_manager_index_usable(m) ||
+        persona_manager_index(m, persona_session_get(m->index, session, record, p)) != APR_SUCCESS) {
+        return status;
+    }
+    return persona_session_learn(m, *record, entry, p);
+}
+
 static json_t *op_find(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
                        apr_pool_t *p)
 {
     const char *session = session_of(request), *user, *app;
     persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry)), *e;
+    persona_record_t *record;
+    apr_status_t status;
 
     (void)peer;
     wait_for_start(m);
     if (session) {
-        if (persona_session_find(m, session, entry, p) == APR_SUCCESS) {
+        status = find_session(m, session, entry, &record, p);
+        if (status == APR_SUCCESS && !persona_retire_if_over(m, entry->uuid, p)) {
             return record_answer(entry);
+        }
+        if (status != APR_SUCCESS && status != APR_NOTFOUND) {
+            return json_pack("{s:s, s:o}", "status", "ok", "record", persona_record_to_json(record));
         }
         return find_in_index(m, session, p);
     }
@@ -167,7 +188,7 @@ static json_t *op_find(persona_manager_t *m, const persona_ipc_peer_t *peer, con
         *entry = *e;
     }
     persona_manager_unlock(m);
-    return e ? record_answer(entry) : persona_ops_status("none", NULL);
+    return e && !persona_retire_if_over(m, entry->uuid, p) ? record_answer(entry) : persona_ops_status("none", NULL);
 }
 
 /* ---- assign, claim, demand ---- */
@@ -395,14 +416,19 @@ static json_t *op_attach(persona_manager_t *m, const persona_ipc_peer_t *peer,
     const char *session = session_of(request), *instance = instance_of(request);
     json_int_t streams = json_integer_value(json_object_get(request, "streams"));
     persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry)), *e;
+    persona_record_t *record;
+    apr_status_t status;
     int ok = 0;
 
     if (!session || !instance || streams < 0 || streams > 100000) {
         return bad("attach needs \"session\", \"instance\" and \"streams\"");
     }
     wait_for_start(m);
-    if (persona_session_find(m, session, entry, p) == APR_SUCCESS &&
-        !strcmp(entry->uuid, instance)) {
+    status = find_session(m, session, entry, &record, p);
+    if (status != APR_SUCCESS && status != APR_NOTFOUND) {
+        return persona_ops_status("unknown", "the compute of this session does not answer");
+    }
+    if (status == APR_SUCCESS && !strcmp(entry->uuid, instance)) {
         persona_manager_lock(m);
         e = persona_entry_of_session(m, session);
         if (e && !strcmp(e->uuid, instance)) {
@@ -422,13 +448,19 @@ static json_t *op_end(persona_manager_t *m, const persona_ipc_peer_t *peer, cons
                *reason = persona_ops_text(request, "reason", PERSONA_REASON_MAX - 1);
     const char *user = persona_ops_text(request, "user", PERSONA_USER_MAX);
     persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry)), *e;
+    persona_record_t *record;
+    apr_status_t status;
     int done = 0;
 
     if (!session || (!peer->control && !user)) {
         return bad("end needs \"session\" and \"user\"");
     }
     wait_for_start(m);
-    if (persona_session_find(m, session, entry, p) == APR_SUCCESS) {
+    status = find_session(m, session, entry, &record, p);
+    if (status != APR_SUCCESS && status != APR_NOTFOUND) {
+        return persona_ops_status("unknown", "the compute of this session does not answer");
+    }
+    if (status == APR_SUCCESS) {
         persona_manager_lock(m);
         e = persona_entry_of_session(m, session);
         if (e && (peer->control || !strcmp(e->user, user))) {

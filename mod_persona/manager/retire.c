@@ -91,6 +91,25 @@ void persona_retire_forget(persona_manager_t *m, const persona_entry_t *e, apr_p
     persona_manager_index(m, persona_session_remove(m->index, &own, e->reason, p));
 }
 
+int persona_retire_if_over(persona_manager_t *m, const char *uuid, apr_pool_t *p)
+{
+    const char *reason = NULL;
+    persona_entry_t *e;
+
+    if (!persona_manager_index_usable(m) ||
+        persona_manager_index(m, persona_session_instance_over(m->index, uuid, &reason, p)) != APR_SUCCESS) {
+        return 0;
+    }
+    persona_manager_lock(m);
+    e = persona_entry_find(m, uuid);
+    if (e && *e->session) {
+        e->hands_off = 0;
+        persona_entry_retire(m, e, reason);
+    }
+    persona_manager_unlock(m);
+    return 1;
+}
+
 static step_e step_forget(retirement_t *r, apr_pool_t *p)
 {
     persona_entry_t *e;

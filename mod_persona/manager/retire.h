@@ -15,4 +15,8 @@ void persona_retire_due(persona_manager_t *m, persona_tasks_t *tasks);
  * instance by now. `e` is a copy, the caller does not hold the lock. */
 void persona_retire_forget(persona_manager_t *m, const persona_entry_t *e, apr_pool_t *p);
 
+/** Whether another manager ended the session of this instance: then it is retired here too, before the compute was
+ * read again. Without the lock; asks the index. */
+int persona_retire_if_over(persona_manager_t *m, const char *uuid, apr_pool_t *p);
+
 #endif

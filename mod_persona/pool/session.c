@@ -255,7 +255,16 @@ apr_status_t persona_session_remove(persona_index_t *index, const persona_record
     const char *key = persona_key_ended(index, record->session, p), *session;
     apr_status_t rv = store->set(store, group, key,
                                  persona_index_sign(index, reason, key, PERSONA_NO_GENERATION, p), ENDED_TTL);
-    apr_status_t removed = store->remove(store, group, persona_key_session(index, record->session, p));
+    apr_status_t removed;
+
+    /* Of the instance too: S may have another one next, and it is the instance that nobody may come back to. */
+    if (*record->instance) {
+        const char *over = persona_key_ended(index, record->instance, p);
+
+        store->set(store, persona_index_part(record->instance, p), over,
+                   persona_index_sign(index, reason, over, PERSONA_NO_GENERATION, p), ENDED_TTL);
+    }
+    removed = store->remove(store, group, persona_key_session(index, record->session, p));
 
     if (record->user && *record->user) {
         const char *part = user_part(index, record->user, record->app, p);
@@ -278,4 +287,10 @@ apr_status_t persona_session_ended(persona_index_t *index, const char *session, 
     }
     *reason = persona_index_verify(index, value, key, PERSONA_NO_GENERATION);
     return *reason ? APR_SUCCESS : APR_EACCES;
+}
+
+apr_status_t persona_session_instance_over(persona_index_t *index, const char *instance, const char **reason,
+                                           apr_pool_t *p)
+{
+    return persona_session_ended(index, instance, reason, p);
 }

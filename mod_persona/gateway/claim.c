@@ -109,6 +109,9 @@ static persona_visit_e find_ask(persona_visit_t *visit, json_t *request)
         record_take(visit, record)) {
         outcome = PERSONA_VISIT_READY;
     }
+    else if (status_is(answer, "unknown")) {
+        outcome = PERSONA_VISIT_DOWN;
+    }
     else if (text_of(answer, "ended")) {
         visit->reason = apr_pstrdup(visit->r->pool, text_of(answer, "ended"));
         outcome = PERSONA_VISIT_ENDED;
@@ -123,7 +126,8 @@ static persona_visit_e find_at_manager(persona_visit_t *visit)
     persona_visit_e outcome = PERSONA_VISIT_NONE, second;
 
     if (*visit->session) {
-        outcome = find_ask(visit, json_pack("{s:s, s:s}", "op", "find", "session", visit->session));
+        outcome = find_ask(visit, json_pack("{s:s, s:s, s:s, s:s}", "op", "find", "session", visit->session, "user",
+                                            visit->user, "app", visit->app));
     }
     if (*visit->user && (outcome == PERSONA_VISIT_NONE || outcome == PERSONA_VISIT_ENDED)) {
         second = find_ask(visit, json_pack("{s:s, s:s, s:s}", "op", "find", "user", visit->user, "app", visit->app));

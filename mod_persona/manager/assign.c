@@ -16,6 +16,7 @@
 
 #include <apr_strings.h>
 
+#include "arbiter.h"
 #include "assign.h"
 #include "events.h"
 #include "monotonic.h"
@@ -167,6 +168,19 @@ static void settle(persona_manager_t *m, assign_t *a, const persona_instance_t *
     say(a, PERSONA_ASSIGN_YES, "");
 }
 
+/** Fenced before this manager asked, by nobody that could be named: another may be giving it up. */
+static int was_orphan(persona_manager_t *m, const char *uuid)
+{
+    const persona_entry_t *e;
+    int orphan;
+
+    persona_manager_lock(m);
+    e = persona_entry_find(m, uuid);
+    orphan = e && e->orphan_since;
+    persona_manager_unlock(m);
+    return orphan;
+}
+
 /** Ask the provider. Fills outcome and reason; the tasks that follow are added. */
 static void ask_provider(assign_t *a, persona_catalog_t *catalog, persona_tasks_t *tasks,
                          apr_pool_t *p)
@@ -204,6 +218,15 @@ static void ask_provider(assign_t *a, persona_catalog_t *catalog, persona_tasks_
         return;
     }
 
+    if (was_orphan(m, a->instance)) {
+        status = persona_arbiter_name(a->site, a->instance, a->session, p);
+        if (status != APR_SUCCESS) {
+            persona_manager_lock(m);
+            say(a, status == APR_EEXIST ? PERSONA_ASSIGN_NO : PERSONA_ASSIGN_UNKNOWN, "it is being retired");
+            persona_manager_unlock(m);
+            return;
+        }
+    }
     status = c->provider->inspect(c, a->instance, &instance, &res, p);
     flaw = status == APR_SUCCESS ? unfit(instance, persona) : NULL;
     persona_manager_lock(m);
@@ -398,6 +421,8 @@ apr_status_t persona_session_find(persona_manager_t *m, const char *session, per
                                   apr_pool_t *p)
 {
     persona_entry_t *e, *found = NULL;
+    char unnamed[PERSONA_UUID_LEN] = "", compute[PERSONA_NAME_MAX + 1];
+    apr_status_t status = APR_NOTFOUND;
     apr_hash_index_t *hi;
     assign_t *a;
 
@@ -414,24 +439,38 @@ apr_status_t persona_session_find(persona_manager_t *m, const char *session, per
     }
     else {
         /* A fence whose metadata was never written says only whether a given session is the one. */
-        for (hi = apr_hash_first(NULL, m->entries); hi && !found; hi = apr_hash_next(hi)) {
+        for (hi = apr_hash_first(p, m->entries); hi && !*unnamed; hi = apr_hash_next(hi)) {
             e = apr_hash_this_val(hi);
             if (!*e->session && e->retire == PERSONA_RETIRE_NONE &&
                 persona_entry_held_by(e, session, p)) {
-                found = e;
-                persona_entry_bind(m, e, session, NULL, NULL);
-                e->state = PERSONA_INSTANCE_ASSIGNED;
-                e->assigned_at = persona_manager_now(m);
-                e->changed = e->assigned_at;
+                persona_copy(unnamed, e->uuid);
+                persona_copy(compute, e->compute);
             }
         }
+    }
+    if (*unnamed) {
+        persona_manager_unlock(m);
+        status = persona_arbiter_name(persona_site_find(m, compute), unnamed, session, p);
+        persona_manager_lock(m);
+        e = persona_entry_find(m, unnamed);
+        if (status == APR_SUCCESS && e && e->retire == PERSONA_RETIRE_NONE &&
+            (!*e->session || !strcmp(e->session, session))) {
+            found = e;
+            if (!*e->session) {
+                persona_entry_bind(m, e, session, NULL, NULL);
+                e->assigned_at = persona_manager_now(m);
+            }
+            e->state = PERSONA_INSTANCE_ASSIGNED;
+            e->changed = persona_manager_now(m);
+        }
+        status = status == APR_SUCCESS || status == APR_EEXIST ? APR_NOTFOUND : status;
     }
     if (found) {
         found->local = 1;
         *entry = *found;
     }
     persona_manager_unlock(m);
-    return found ? APR_SUCCESS : APR_NOTFOUND;
+    return found ? APR_SUCCESS : status;
 }
 
 /** With the lock: what the index and the provider say of a session that was not known here. */

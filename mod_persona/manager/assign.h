@@ -27,7 +27,8 @@ persona_assign_e persona_assign(persona_manager_t *m, const persona_ask_t *ask, 
                                 apr_pool_t *p);
 
 /** Find the session's entry; where its fence names nobody yet, ask the fences whether they are this session's.
- * APR_SUCCESS and a copy; APR_NOTFOUND: this session has none. Without the lock. */
+ * APR_SUCCESS and a copy; APR_NOTFOUND: this session has none; any other: it may have one, and its compute did not say.
+ * Without the lock. */
 apr_status_t persona_session_find(persona_manager_t *m, const char *session, persona_entry_t *entry,
                                   apr_pool_t *p);
 

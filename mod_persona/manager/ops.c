@@ -10,6 +10,7 @@
 
 #include <apr_strings.h>
 
+#include "arbiter.h"
 #include "assign.h"
 #include "events.h"
 #include "forecaster.h"
@@ -149,11 +150,34 @@ static apr_status_t find_session(persona_manager_t *m, const char *session, pers
     apr_status_t status = persona_session_find(m, session, entry, p);
 
     *record = NULL;
-    if (status == APR_SUCCESS || !persona_manager_index_usable(m) ||
+    if (status != APR_NOTFOUND || !persona_manager_index_usable(m) ||
         persona_manager_index(m, persona_session_get(m->index, session, record, p)) != APR_SUCCESS) {
+        *record = NULL;
         return status;
     }
     return persona_session_learn(m, *record, entry, p);
+}
+
+/** A session of which nothing was left but the fence has the user and app of whoever knows its S. */
+static void name_user(persona_manager_t *m, const char *user, const char *app, persona_entry_t *entry)
+{
+    persona_entry_t *e;
+
+    if (*entry->user || !user || !app) {
+        return;
+    }
+    persona_manager_lock(m);
+    e = persona_entry_of_session(m, entry->session);
+    if (e && !strcmp(e->uuid, entry->uuid) && !*e->user) {
+        persona_copy(e->user, user);
+        persona_copy(e->app, app);
+        e->dirty = 1;
+        *entry = *e;
+        if (persona_site_find(m, e->compute)) {
+            persona_site_wake(persona_site_find(m, e->compute)); /* writes the metadata */
+        }
+    }
+    persona_manager_unlock(m);
 }
 
 static json_t *op_find(persona_manager_t *m, const persona_ipc_peer_t *peer, const json_t *request,
@@ -166,18 +190,20 @@ static json_t *op_find(persona_manager_t *m, const persona_ipc_peer_t *peer, con
 
     (void)peer;
     wait_for_start(m);
+    user = persona_ops_text(request, "user", PERSONA_USER_MAX);
+    app = persona_ops_text(request, "app", PERSONA_NAME_MAX);
     if (session) {
         status = find_session(m, session, entry, &record, p);
         if (status == APR_SUCCESS && !persona_retire_if_over(m, entry->uuid, p)) {
+            name_user(m, user, app, entry);
             return record_answer(entry);
         }
         if (status != APR_SUCCESS && status != APR_NOTFOUND) {
-            return json_pack("{s:s, s:o}", "status", "ok", "record", persona_record_to_json(record));
+            return record ? json_pack("{s:s, s:o}", "status", "ok", "record", persona_record_to_json(record))
+                          : persona_ops_status("unknown", "the compute of this session does not answer");
         }
         return find_in_index(m, session, p);
     }
-    user = persona_ops_text(request, "user", PERSONA_USER_MAX);
-    app = persona_ops_text(request, "app", PERSONA_NAME_MAX);
     if (!user || !*user || !app) {
         return bad("find needs \"session\" (64 hexadecimal digits), or \"user\" and \"app\"");
     }
@@ -315,13 +341,18 @@ static json_t *claim(persona_manager_t *m, const persona_t *persona, persona_ask
     persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry));
     char uuid[PERSONA_UUID_LEN], compute[PERSONA_NAME_MAX + 1], reason[PERSONA_REASON_MAX];
     apr_time_t now = persona_manager_now(m);
+    apr_status_t status;
     int i;
 
     if (ask->arrived <= 0 || ask->arrived > now) {
         ask->arrived = now;
     }
-    if (persona_session_find(m, ask->session, entry, p) == APR_SUCCESS) {
+    status = persona_session_find(m, ask->session, entry, p);
+    if (status == APR_SUCCESS) {
         return record_answer(entry);
+    }
+    if (status != APR_NOTFOUND) {
+        return progress_answer(m, persona, "wait"); /* it may have one, and must not get another */
     }
     persona_manager_lock(m);
     /* Whoever polls came when they first asked, and who has waited is not served warm. */
@@ -463,7 +494,7 @@ static json_t *op_end(persona_manager_t *m, const persona_ipc_peer_t *peer, cons
     if (status == APR_SUCCESS) {
         persona_manager_lock(m);
         e = persona_entry_of_session(m, session);
-        if (e && (peer->control || !strcmp(e->user, user))) {
+        if (e && (peer->control || !*e->user || !strcmp(e->user, user))) {
             e->hands_off = 0; /* that was for those who retire what may be somebody's */
             persona_entry_retire(m, e,
                                  reason          ? reason
@@ -516,6 +547,7 @@ static json_t *op_duplicate(persona_manager_t *m, const persona_ipc_peer_t *peer
     const char *session = session_of(request), *instance = instance_of(request);
     persona_record_t *record = NULL;
     persona_entry_t *e, *other;
+    const char *kept;
 
     (void)peer;
     if (!session || !instance) {
@@ -526,6 +558,10 @@ static json_t *op_duplicate(persona_manager_t *m, const persona_ipc_peer_t *peer
             APR_SUCCESS ||
         !strcmp(record->instance, instance)) {
         return persona_ops_status("ok", NULL);
+    }
+    kept = persona_arbiter_keep(m, session, record->instance, instance, p);
+    if (!kept || strcmp(kept, record->instance)) {
+        return persona_ops_status("ok", NULL); /* decided otherwise, or not yet: the next readings see both */
     }
     persona_manager_lock(m);
     e = persona_entry_find(m, instance);

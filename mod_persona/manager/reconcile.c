@@ -13,6 +13,7 @@
 
 #include <apr_strings.h>
 
+#include "arbiter.h"
 #include "assign.h"
 #include "boot.h"
 #include "events.h"
@@ -41,7 +42,7 @@ typedef struct reading_t {
     apr_pool_t *p;
 } reading_t;
 
-/** A home fence that nobody is known to hold. */
+/** A fence of a home or of the arbiter that nobody is known to hold. */
 typedef struct stray_t {
     char name[80];
     apr_time_t since;
@@ -49,35 +50,50 @@ typedef struct stray_t {
 
 /* ---- jobs ---- */
 
-/** Two instances of one session: the one in the record stays, without a record the one assigned first. */
+/** With the lock: is `e` the one to keep, going by the time of assignment? */
+static int came_first(const persona_entry_t *e, const persona_entry_t *other)
+{
+    if (!e->assigned_at || e->assigned_at == other->assigned_at) {
+        return strcmp(e->uuid, other->uuid) < 0;
+    }
+    return e->assigned_at < other->assigned_at;
+}
+
+/** Two instances of one session: the one in the record stays, without a record the one assigned first. Other managers
+ * may see another record, or none; so what one of them has decided is what all do. */
 static void job_duplicate(void *arg, apr_pool_t *p)
 {
     persona_task_t *task = arg;
     persona_manager_t *m = task->manager;
     persona_entry_t *e, *other;
     persona_record_t *record = NULL;
-    char session[PERSONA_SESSION_LEN] = "";
+    const char *kept = NULL, *session = "", *rival = NULL;
 
     persona_manager_lock(m);
     e = persona_entry_find(m, task->uuid);
-    if (e) {
-        persona_copy(session, e->session);
-    }
+    session = e ? apr_pstrdup(p, e->session) : "";
     persona_manager_unlock(m);
     if (*session && persona_manager_index_usable(m) &&
-        persona_manager_index(m, persona_session_get(m->index, session, &record, p)) !=
-            APR_SUCCESS) {
+        persona_manager_index(m, persona_session_get(m->index, session, &record, p)) != APR_SUCCESS) {
         record = NULL;
     }
     persona_manager_lock(m);
     e = persona_entry_find(m, task->uuid);
     other = *session ? persona_entry_of_session(m, session) : NULL;
     if (e && other && e != other && !strcmp(e->session, session)) {
-        int keep =
-            record ? !strcmp(record->instance, e->uuid)
-                   : e->assigned_at && other->assigned_at && e->assigned_at < other->assigned_at;
-
-        if (keep) {
+        rival = apr_pstrdup(p, other->uuid);
+        kept = record ? record->instance : came_first(e, other) ? task->uuid : rival;
+    }
+    persona_manager_unlock(m);
+    if (rival) {
+        kept = !strcmp(kept, task->uuid) ? persona_arbiter_keep(m, session, task->uuid, rival, p)
+                                         : persona_arbiter_keep(m, session, rival, task->uuid, p);
+    }
+    persona_manager_lock(m);
+    e = persona_entry_find(m, task->uuid);
+    other = kept ? persona_entry_of_session(m, session) : NULL;
+    if (e && other && e != other && !strcmp(e->session, session) && !strcmp(other->uuid, rival)) {
+        if (!strcmp(kept, e->uuid)) {
             persona_entry_bind(m, e, session, NULL, NULL);
             persona_entry_retire(m, other, "its session has another instance");
         }
@@ -139,15 +155,23 @@ static void job_name_session(void *arg, apr_pool_t *p)
     const char *session = NULL;
     persona_result_t res = {0};
     persona_entry_t *e, *other;
+    int open;
 
-    if (c->provider->fence_session(c, task->uuid, &session, &res, p) == APR_SUCCESS &&
-        strlen(session) < PERSONA_SESSION_LEN && !strchr(session, ':')) {
+    persona_manager_lock(m);
+    e = persona_entry_find(m, task->uuid);
+    open = e && e->orphan_since && e->retire == PERSONA_RETIRE_NONE;
+    persona_manager_unlock(m);
+    if (open && c->provider->fence_session(c, task->uuid, &session, &res, p) == APR_SUCCESS &&
+        strlen(session) < PERSONA_SESSION_LEN && *session && !strchr(session, ':') &&
+        persona_arbiter_name(task->site, task->uuid, session, p) == APR_SUCCESS) {
         persona_manager_lock(m);
         e = persona_entry_find(m, task->uuid);
         other = persona_entry_of_session(m, session);
         if (e && e->orphan_since && e->retire == PERSONA_RETIRE_NONE && persona_entry_held_by(e, session, p)) {
             if (other && other->retire == PERSONA_RETIRE_NONE) {
-                persona_entry_retire(m, e, "its session has another instance");
+                persona_copy(e->session, session); /* the next reading finds both, and the managers decide */
+                e->orphan_since = 0;
+                persona_site_wake(task->site);
             }
             else {
                 persona_entry_bind(m, e, session, NULL, NULL);
@@ -256,12 +280,12 @@ static void meet_fenced(reading_t *r, persona_entry_t *e, const persona_instance
         e->state = PERSONA_INSTANCE_ASSIGNED;
         if (!e->orphan_since) {
             e->orphan_since = persona_manager_now(m);
-            if (r->site->compute->provider->fence_session) {
-                persona_tasks_add(&r->tasks, m, r->site, NULL, job_name_session, e->uuid, NULL);
-            }
         }
-        else if (persona_manager_now(m) - e->orphan_since > PERSONA_ATTACH_TIMEOUT) {
+        if (persona_manager_now(m) - e->orphan_since > PERSONA_ATTACH_TIMEOUT) {
             persona_entry_retire(m, e, "it was assigned and nobody connected");
+        }
+        else if (r->site->compute->provider->fence_session) {
+            persona_tasks_add(&r->tasks, m, r->site, NULL, job_name_session, e->uuid, NULL);
         }
     }
 }
@@ -540,11 +564,27 @@ void *persona_reconcile_thread(void *arg)
     return NULL;
 }
 
-/* ---- exclusive homes ---- */
+/* ---- fences of homes and of the arbiter ---- */
 
-/** With the lock: whether some session known here may hold this fence. */
-static int home_wanted(persona_manager_t *m, const persona_fence_t *f, apr_pool_t *p)
+/** The instance that a fence of the arbiter is about, or NULL. */
+static const char *instance_in(const persona_fence_t *f)
 {
+    const apr_size_t len = sizeof(PERSONA_ARBITER_NAMED) - 1;
+
+    return strncmp(f->name, PERSONA_ARBITER_NAMED, len) ? NULL : f->name + len;
+}
+
+static int may_stray(const persona_fence_t *f)
+{
+    return strlen(f->name) < sizeof(((stray_t *)0)->name) &&
+           (instance_in(f) || !strncmp(f->name, "home:", 5) ||
+            !strncmp(f->name, PERSONA_ARBITER_SESSION, strlen(PERSONA_ARBITER_SESSION)));
+}
+
+/** With the lock: whether some session or instance known here may hold this fence. */
+static int is_wanted(persona_manager_t *m, const persona_fence_t *f, apr_pool_t *p)
+{
+    const char *instance = instance_in(f);
     apr_hash_index_t *hi;
     int i;
 
@@ -556,7 +596,9 @@ static int home_wanted(persona_manager_t *m, const persona_fence_t *f, apr_pool_
     for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
         persona_entry_t *e = apr_hash_this_val(hi);
 
-        if (e->orphan_since || holds(f->token, e->session, f->name, p)) {
+        if (instance ? !strcmp(e->uuid, instance)
+                     : e->orphan_since || holds(f->token, e->session, f->name, p) ||
+                           holds(f->token, e->uuid, f->name, p)) {
             return 1;
         }
     }
@@ -568,7 +610,7 @@ static apr_interval_time_t stray_for(persona_manager_t *m, const persona_fence_t
 {
     stray_t *stray = apr_hash_get(m->strays, f->name, APR_HASH_KEY_STRING);
 
-    if (home_wanted(m, f, p)) {
+    if (is_wanted(m, f, p)) {
         if (stray) {
             apr_hash_set(m->strays, stray->name, APR_HASH_KEY_STRING, NULL);
             free(stray);
@@ -587,7 +629,7 @@ static apr_interval_time_t stray_for(persona_manager_t *m, const persona_fence_t
     return persona_manager_now(m) - stray->since;
 }
 
-void persona_job_homes(void *arg, apr_pool_t *p)
+void persona_job_strays(void *arg, apr_pool_t *p)
 {
     persona_task_t *task = arg;
     persona_manager_t *m = task->manager;
@@ -604,15 +646,15 @@ void persona_job_homes(void *arg, apr_pool_t *p)
         persona_fence_t *f = APR_ARRAY_IDX(fences, i, persona_fence_t *);
         int stray;
 
-        if (strncmp(f->name, "home:", 5) || strlen(f->name) >= sizeof(((stray_t *)0)->name)) {
+        if (!may_stray(f)) {
             continue;
         }
         persona_manager_lock(m);
         stray = stray_for(m, f, p) > PERSONA_ATTACH_TIMEOUT;
         persona_manager_unlock(m);
         if (stray) {
-            persona_log(PERSONA_LOG_WARNING, 0,
-                        "the home fence %s belongs to no session; it is removed", f->name);
+            persona_log(strncmp(f->name, "home:", 5) ? PERSONA_LOG_INFO : PERSONA_LOG_WARNING, 0,
+                        "the fence %s belongs to no session any more; it is removed", f->name);
             c->provider->unfence(c, f->name, f->token, &res, p);
         }
     }

@@ -15,6 +15,7 @@
 
 #include <apr_strings.h>
 
+#include "arbiter.h"
 #include "assign.h"
 #include "events.h"
 #include "forecaster.h"
@@ -42,10 +43,9 @@ static step_e step_fence(retirement_t *r, apr_pool_t *p)
     apr_status_t status;
 
     r->next = PERSONA_RETIRE_MARK;
-    if (!*r->e.retire_owner) {
-        return STEP_NEXT;
-    }
-    status = c->provider->fence(c, r->e.uuid, r->e.retire_owner, &r->res, p);
+    status = *r->e.retire_owner ? c->provider->fence(c, r->e.uuid, r->e.retire_owner, &r->res, p)
+             /* Its fence has a holder that nobody can name: who may come back at this moment, elsewhere. */
+             : persona_arbiter_name(r->site, r->e.uuid, PERSONA_ARBITER_RETIRE, p);
     if (status == APR_EEXIST) {
         return STEP_OVER; /* somebody has it: hands off */
     }

@@ -210,7 +210,7 @@ void persona_manager_tick(persona_manager_t *m, int full, apr_pool_t *p)
 {
     persona_catalog_t *catalog;
     persona_tasks_t tasks;
-    int homes;
+    int homes, i;
 
     if (full) {
         refresh_catalog(m, p);
@@ -230,7 +230,9 @@ void persona_manager_tick(persona_manager_t *m, int full, apr_pool_t *p)
         homes = persona_manager_now(m) - m->homes_checked > HOMES_EVERY && m->site_count;
         if (homes) {
             m->homes_checked = persona_manager_now(m);
-            persona_tasks_add(&tasks, m, &m->sites[0], NULL, persona_job_homes, NULL, NULL);
+            for (i = 0; i < m->site_count; i++) {
+                persona_tasks_add(&tasks, m, &m->sites[i], NULL, persona_job_strays, NULL, NULL);
+            }
         }
     }
     m->ticked = persona_manager_now(m);

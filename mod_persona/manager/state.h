@@ -222,7 +222,7 @@ struct persona_manager_t {
     apr_hash_t *dropped;    /**< uuid -> when it was dropped: a reading begun before that is no news of it */
     apr_hash_t *stocks;     /**< persona_id -> persona_stock_t */
     apr_hash_t *
-        strays; /**< name of a home fence that nobody is known to hold -> stray_t, see reconcile.c */
+        strays; /**< name of a fence of no instance that nobody is known to hold -> stray_t, see reconcile.c */
     persona_catalog_t *catalog;
     apr_uint64_t catalog_stamp;
     int reload;              /**< read the catalog at the next tick whatever its stamp */

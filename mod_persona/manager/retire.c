@@ -23,6 +23,9 @@
 #include "retire.h"
 
 #define RETRY_MAX apr_time_from_sec(30)
+/** How often an ended session's record is looked for, and how soon again when the index did not answer. */
+#define FORGET_CHECK apr_time_from_sec(5)
+#define FORGET_AGAIN apr_time_from_sec(1)
 
 /** What a step came to. */
 typedef enum { STEP_NEXT, STEP_AGAIN, STEP_WAIT, STEP_OVER } step_e;
@@ -34,6 +37,7 @@ typedef struct retirement_t {
     persona_entry_t e;
     persona_retire_e next;
     apr_time_t lease_until;
+    int forgotten;
     persona_result_t res;
 } retirement_t;
 
@@ -72,23 +76,23 @@ static step_e step_mark(retirement_t *r, apr_pool_t *p)
     return STEP_NEXT;
 }
 
-void persona_retire_forget(persona_manager_t *m, const persona_entry_t *e, apr_pool_t *p)
+apr_status_t persona_retire_forget(persona_manager_t *m, const persona_entry_t *e, apr_pool_t *p)
 {
     persona_record_t *found = NULL, own;
     apr_status_t status;
 
     if (!persona_manager_index_usable(m)) {
-        return;
+        return APR_EGENERAL;
     }
     status = persona_manager_index(m, persona_session_get(m->index, e->session, &found, p));
     if (status != APR_SUCCESS && status != APR_NOTFOUND && status != APR_EACCES) {
-        return;
+        return status;
     }
-    if (status == APR_SUCCESS && strcmp(found->instance, e->uuid)) {
-        return;
+    if ((status == APR_SUCCESS && strcmp(found->instance, e->uuid)) || (status == APR_NOTFOUND && e->forgotten)) {
+        return APR_SUCCESS;
     }
     persona_entry_record(e, &own);
-    persona_manager_index(m, persona_session_remove(m->index, &own, e->reason, p));
+    return persona_manager_index(m, persona_session_remove(m->index, &own, e->reason, p));
 }
 
 int persona_retire_if_over(persona_manager_t *m, const char *uuid, apr_pool_t *p)
@@ -131,11 +135,31 @@ static step_e step_forget(retirement_t *r, apr_pool_t *p)
     }
     persona_manager_unlock(r->m);
     if (own) {
-        persona_retire_forget(r->m, &r->e, p);
+        r->forgotten = persona_retire_forget(r->m, &r->e, p) == APR_SUCCESS;
         persona_log(PERSONA_LOG_INFO, 0, "session of user %s on instance %s (%s) ended: %s",
                     r->e.user, r->e.uuid, r->e.persona_id, r->e.reason);
     }
     return STEP_NEXT;
+}
+
+/** The record may come back meanwhile: by an index that did not answer when it was removed, or that was frozen with
+ * somebody's renewal in it. So it is looked at again and again, as long as anybody may come by it. */
+static step_e step_lease(retirement_t *r, apr_pool_t *p)
+{
+    persona_entry_t *e;
+    int own;
+
+    r->next = PERSONA_RETIRE_DESTROY;
+    if (*r->e.session) {
+        persona_manager_lock(r->m);
+        e = persona_entry_of_session(r->m, r->e.session);
+        own = !e || !strcmp(e->uuid, r->e.uuid);
+        persona_manager_unlock(r->m);
+        if (own) {
+            r->forgotten = persona_retire_forget(r->m, &r->e, p) == APR_SUCCESS || r->forgotten;
+        }
+    }
+    return persona_manager_now(r->m) >= r->lease_until ? STEP_NEXT : STEP_WAIT;
 }
 
 static step_e step_destroy(retirement_t *r, apr_pool_t *p)
@@ -249,8 +273,7 @@ static step_e step_run(retirement_t *r, apr_pool_t *p)
         }
         return STEP_NEXT;
     case PERSONA_RETIRE_LEASE:
-        r->next = PERSONA_RETIRE_DESTROY;
-        return persona_manager_now(r->m) >= r->lease_until ? STEP_NEXT : STEP_WAIT;
+        return step_lease(r, p);
     case PERSONA_RETIRE_DESTROY:
         return step_destroy(r, p);
     case PERSONA_RETIRE_VERIFY:
@@ -279,6 +302,7 @@ static int step_note(retirement_t *r, step_e outcome)
         return 0;
     }
     e->changed = now;
+    e->forgotten = r->forgotten;
     switch (outcome) {
     case STEP_NEXT:
         e->retire = r->next;
@@ -296,7 +320,8 @@ static int step_note(retirement_t *r, step_e outcome)
         e->retry_at = now + (pause < RETRY_MAX ? pause : RETRY_MAX);
         break;
     case STEP_WAIT:
-        e->retry_at = e->lease_until;
+        e->retry_at = now + (*e->session && !e->forgotten ? FORGET_AGAIN : FORGET_CHECK);
+        e->retry_at = *e->session && e->retry_at < e->lease_until ? e->retry_at : e->lease_until;
         break;
     case STEP_OVER:
         if (r->e.retire == PERSONA_RETIRE_UNFENCE) {
@@ -340,6 +365,7 @@ static void retire_job(void *arg, apr_pool_t *p)
     }
     do {
         r->lease_until = r->e.lease_until;
+        r->forgotten = r->e.forgotten;
         r->next = r->e.retire;
         outcome = step_run(r, p);
         if (outcome == STEP_AGAIN && r->e.retries == 0) {
@@ -360,12 +386,10 @@ void persona_retire_due(persona_manager_t *m, persona_tasks_t *tasks)
     for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
         persona_entry_t *e = apr_hash_this_val(hi);
         persona_site_t *site = persona_site_find(m, e->compute);
-        int here = e->retire == PERSONA_RETIRE_FORGET || e->retire == PERSONA_RETIRE_RELEASE;
+        int here = e->retire == PERSONA_RETIRE_FORGET || e->retire == PERSONA_RETIRE_RELEASE ||
+                   e->retire == PERSONA_RETIRE_LEASE;
 
         if (e->retire == PERSONA_RETIRE_NONE || e->busy || e->retry_at > now || !site) {
-            continue;
-        }
-        if (e->retire == PERSONA_RETIRE_LEASE && e->lease_until > now) {
             continue;
         }
         if (!here && !persona_site_usable(site)) {

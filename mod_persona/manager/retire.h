@@ -12,8 +12,9 @@
 void persona_retire_due(persona_manager_t *m, persona_tasks_t *tasks);
 
 /** Remove the record of its session from the index and leave the reason there, unless the session is on another
- * instance by now. `e` is a copy, the caller does not hold the lock. */
-void persona_retire_forget(persona_manager_t *m, const persona_entry_t *e, apr_pool_t *p);
+ * instance by now. Anything but APR_SUCCESS: the index does not say whether it did. `e` is a copy, the caller does not
+ * hold the lock. */
+apr_status_t persona_retire_forget(persona_manager_t *m, const persona_entry_t *e, apr_pool_t *p);
 
 /** Whether another manager ended the session of this instance: then it is retired here too, before the compute was
  * read again. Without the lock; asks the index. */

@@ -132,6 +132,7 @@ typedef struct persona_entry_t {
     persona_retire_e retire;
     char retire_owner[80]; /**< as whom the fence is taken; "": it is already held, or cannot be */
     char reason[PERSONA_REASON_MAX];
+    int forgotten; /**< the index has no record that leads here, and says that it is over */
     apr_time_t lease_until;
     apr_time_t marked_at; /**< of the mark "retiring" that the lease is waited out for */
     apr_time_t retry_at;

@@ -102,6 +102,33 @@ static void a_session_that_another_gateway_ended_is_over(void **state)
     assert_string_equal(site_found(other, 1), b);
 }
 
+/** The index is away when the session ends, or a late write brings its record back. */
+static void a_record_is_forgotten_though_the_index_was_away(void **state)
+{
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0), *reason;
+    persona_record_t *record, *late;
+
+    (void)state;
+    site_persona("one", 0, 10, "image");
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    site_pass(m, 3);
+    assert_int_equal(persona_session_get(m->index, site_session(1), &late, unit_pool), APR_SUCCESS);
+    site.index_down = 1;
+    end(m, 1);
+    site_pass(m, 5);
+    site.index_down = 0;
+    assert_int_equal(persona_session_get(m->index, site_session(1), &record, unit_pool), APR_SUCCESS);
+    site_pass(m, 4);
+    assert_int_equal(persona_session_get(m->index, site_session(1), &record, unit_pool), APR_NOTFOUND);
+    assert_int_equal(persona_session_instance_over(m->index, a, &reason, unit_pool), APR_SUCCESS);
+    assert_int_equal(persona_session_renew(m->index, late, unit_pool), APR_SUCCESS);
+    site_pass(m, 8);
+    assert_int_equal(persona_session_get(m->index, site_session(1), &record, unit_pool), APR_NOTFOUND);
+    site_pass(m, 60);
+    assert_null(fake_find(a));
+}
+
 static void find_alone_tells_that_another_gateway_ended_it(void **state)
 {
     persona_manager_t *m = site_with_pool(1), *other = site_manager(0);
@@ -492,6 +519,7 @@ int main(void)
         SITE_TEST(only_its_user_ends_a_session),
         SITE_TEST(its_user_ends_a_session_that_was_left_alone),
         SITE_TEST(a_session_that_another_gateway_ended_is_over),
+        SITE_TEST(a_record_is_forgotten_though_the_index_was_away),
         SITE_TEST(find_alone_tells_that_another_gateway_ended_it),
         SITE_TEST(a_session_that_was_not_met_yet_is_known_by_its_record),
         SITE_TEST(trim_keeps_its_hands_off_an_assigned_one),

@@ -2,6 +2,7 @@
 check_SCRIPTS += \
 	t/check_directives \
 	t/check_dist \
+	t/check_faults \
 	t/check_keys \
 	t/check_layers \
 	t/check_style \

@@ -11,6 +11,7 @@
 #include <apr_strings.h>
 
 #include "gateway.h"
+#include "persona/fault.h"
 #include "persona/match.h"
 
 #define CALL_MAX apr_time_from_sec(2)
@@ -100,7 +101,9 @@ static persona_visit_e find_ask(persona_visit_t *visit, json_t *request)
     persona_record_t *record = NULL;
     json_t *answer = NULL, *json;
 
-    if (persona_child_call(request, &answer, call_deadline(visit, CALL_MAX)) != APR_SUCCESS) {
+    if (PERSONA_FAULT_CALL(claim_find, persona_child_call(request, &answer, call_deadline(visit, CALL_MAX))) !=
+        APR_SUCCESS) {
+        json_decref(answer);
         json_decref(request);
         return PERSONA_VISIT_DOWN;
     }
@@ -241,7 +244,7 @@ static persona_assign_e assign(void *baton, const persona_record_t *slot, const 
         roles_json(ask->visit), "app", ask->visit->app, "ticket", (json_int_t)ticket, "arrived",
         (json_int_t)ask->claim->arrived, "cold", ask->claim->arrived + INSTANT < ask->began);
 
-    if (persona_child_call(request, &answer, deadline) == APR_SUCCESS) {
+    if (PERSONA_FAULT_CALL(claim_ask, persona_child_call(request, &answer, deadline)) == APR_SUCCESS) {
         if (status_is(answer, "no")) {
             outcome = PERSONA_ASSIGN_NO;
         }
@@ -262,6 +265,7 @@ static persona_visit_e claimed(persona_visit_t *visit, const persona_record_t *r
     persona_record_t *winner = NULL;
     json_t *answer = NULL, *request;
 
+    PERSONA_FAULT(claim_fenced);
     if (index && persona_session_add(index, record, &winner, visit->r->pool) == APR_EEXIST && winner &&
         strcmp(winner->instance, record->instance) && record_take(visit, winner)) {
         request = json_pack("{s:s, s:s, s:s}", "op", "duplicate", "session", record->session, "instance",
@@ -275,6 +279,7 @@ static persona_visit_e claimed(persona_visit_t *visit, const persona_record_t *r
                       "whose lease is over");
         return PERSONA_VISIT_DOWN;
     }
+    PERSONA_FAULT(claim_done);
     record_remember(visit);
     return PERSONA_VISIT_READY;
 }
@@ -308,7 +313,8 @@ static persona_visit_e demand(persona_visit_t *visit)
 {
     json_t *answer = NULL, *request = json_pack("{s:s, s:s, s:s}", "op", "demand", "persona", visit->persona->id,
                                                 "session", visit->session);
-    apr_status_t status = persona_child_call(request, &answer, call_deadline(visit, CALL_MAX));
+    apr_status_t status = PERSONA_FAULT_CALL(
+        claim_demand, persona_child_call(request, &answer, call_deadline(visit, CALL_MAX)));
 
     if (status == APR_SUCCESS) {
         apr_int64_t place = visit->place;

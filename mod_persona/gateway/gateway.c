@@ -18,6 +18,7 @@
 #include "cookie.h"
 #include "gateway.h"
 #include "persona/digest.h"
+#include "persona/fault.h"
 
 #define HANDLER "persona-gateway"
 #define OWN     ".persona/"
@@ -297,7 +298,7 @@ static int do_end(persona_visit_t *visit)
     if (outcome == PERSONA_VISIT_READY) {
         request = json_pack("{s:s, s:s, s:s, s:s}", "op", "end", "session", visit->session, "user",
                             visit->user, "reason", "user");
-        status = persona_child_call(request, &answer, visit->deadline);
+        status = PERSONA_FAULT_CALL(release_ask, persona_child_call(request, &answer, visit->deadline));
         said = json_string_value(json_object_get(answer, "status"));
         over = status == APR_SUCCESS && said && strcmp(said, "unknown");
         json_decref(request);

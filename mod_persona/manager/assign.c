@@ -20,6 +20,7 @@
 #include "assign.h"
 #include "events.h"
 #include "monotonic.h"
+#include "persona/fault.h"
 
 /** Guarded by the manager's lock; freed with its last reference. */
 typedef struct assign_t {
@@ -194,7 +195,7 @@ static void ask_provider(assign_t *a, persona_catalog_t *catalog, persona_tasks_
     persona_entry_t *e;
     apr_status_t status;
 
-    status = c->provider->fence(c, a->instance, a->session, &res, p);
+    status = PERSONA_FAULT_CALL(assign_fence, c->provider->fence(c, a->instance, a->session, &res, p));
     if (status == APR_EEXIST) {
         persona_manager_lock(m);
         e = persona_entry_find(m, a->instance);
@@ -218,6 +219,7 @@ static void ask_provider(assign_t *a, persona_catalog_t *catalog, persona_tasks_
         return;
     }
 
+    PERSONA_FAULT(assign_fenced);
     if (was_orphan(m, a->instance)) {
         status = persona_arbiter_name(a->site, a->instance, a->session, p);
         if (status != APR_SUCCESS) {
@@ -227,7 +229,7 @@ static void ask_provider(assign_t *a, persona_catalog_t *catalog, persona_tasks_
             return;
         }
     }
-    status = c->provider->inspect(c, a->instance, &instance, &res, p);
+    status = PERSONA_FAULT_CALL(assign_inspect, c->provider->inspect(c, a->instance, &instance, &res, p));
     flaw = status == APR_SUCCESS ? unfit(instance, persona) : NULL;
     persona_manager_lock(m);
     if (status == APR_ENOENT) {
@@ -272,6 +274,7 @@ static void assign_job(void *arg, apr_pool_t *p)
     persona_tasks_init(&tasks, p);
     ask_provider(a, catalog, &tasks, p);
     persona_catalog_release(catalog);
+    PERSONA_FAULT(assign_settled);
 
     persona_manager_lock(m);
     a->done = 1;
@@ -399,7 +402,7 @@ void persona_job_mark_assigned(void *arg, apr_pool_t *p)
     }
     persona_manager_unlock(m);
     if (go) {
-        status = c->provider->mark(c, task->uuid, &mark, &res, p);
+        status = PERSONA_FAULT_CALL(assign_mark, c->provider->mark(c, task->uuid, &mark, &res, p));
         persona_manager_lock(m);
         e = persona_entry_find(m, task->uuid);
         if (e) {

@@ -15,6 +15,7 @@
 #include "boot.h"
 #include "events.h"
 #include "persona/digest.h"
+#include "persona/fault.h"
 #include "probe.h"
 
 #define FAILURES_MAX  5
@@ -89,7 +90,8 @@ static apr_status_t check_caps(persona_manager_t *m, persona_site_t *site, const
 {
     apr_array_header_t *instances;
     persona_stock_t *stock;
-    apr_status_t status = site->compute->provider->list(site->compute, &instances, res, p);
+    apr_status_t status = PERSONA_FAULT_CALL(refill_count,
+                                             site->compute->provider->list(site->compute, &instances, res, p));
     count_t count;
     int wanted;
 
@@ -126,7 +128,7 @@ static apr_status_t make_instance(persona_manager_t *m, persona_site_t *site,
         return status;
     }
     persona_hmac(m->hook_key, strlen(m->hook_key), task->uuid, strlen(task->uuid), key);
-    status = c->provider->create(c, persona, &how, res, p);
+    status = PERSONA_FAULT_CALL(refill_create, c->provider->create(c, persona, &how, res, p));
     if (status != APR_SUCCESS) {
         c->provider->destroy(c, task->uuid, &ignored, p);
     }
@@ -157,6 +159,7 @@ static void create_job(void *arg, apr_pool_t *p)
     if (persona) {
         status = make_instance(m, site, persona, task, &res, p);
     }
+    PERSONA_FAULT(refill_created);
     if (status == APR_SUCCESS && site->compute->provider->inspect(site->compute, task->uuid, &made,
                                                                   &res, p) != APR_SUCCESS) {
         made = NULL; /* the next reading has it */
@@ -235,7 +238,8 @@ static void ready_job(void *arg, apr_pool_t *p)
     int failures = 0;
 
     mark.ready_at = persona_manager_now(m);
-    status = c->provider->mark(c, task->uuid, &mark, &res, p);
+    status = PERSONA_FAULT_CALL(refill_ready, c->provider->mark(c, task->uuid, &mark, &res, p));
+    PERSONA_FAULT(refill_readied);
     persona_manager_lock(m);
     e = persona_entry_find(m, task->uuid);
     if (e) {

@@ -17,6 +17,7 @@
 #include "monotonic.h"
 #include "ops.h"
 #include "persona/digest.h"
+#include "persona/fault.h"
 #include "pool/session.h"
 #include "retire.h"
 #include "sessions.h"
@@ -506,6 +507,7 @@ static json_t *op_end(persona_manager_t *m, const persona_ipc_peer_t *peer, cons
         persona_manager_unlock(m);
     }
     if (done) {
+        PERSONA_FAULT(release_begun);
         /* Before the answer: the user's next click must not find the session that is going. */
         persona_retire_forget(m, entry, p);
         if (peer->control) {

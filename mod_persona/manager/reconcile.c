@@ -20,6 +20,7 @@
 #include "maker.h"
 #include "monotonic.h"
 #include "persona/digest.h"
+#include "persona/fault.h"
 #include "pool/session.h"
 #include "reconcile.h"
 
@@ -483,10 +484,10 @@ apr_status_t persona_reconcile(persona_site_t *site, apr_pool_t *p)
     r.started = persona_manager_now(m);
     r.tokens = apr_hash_make(p);
     persona_tasks_init(&r.tasks, p);
-    status = c->provider->fences(c, &r.fences, &res, p);
+    status = PERSONA_FAULT_CALL(read_fences, c->provider->fences(c, &r.fences, &res, p));
     answers = status == APR_SUCCESS;
     if (answers) {
-        status = c->provider->list(c, &r.instances, &res, p);
+        status = PERSONA_FAULT_CALL(read_list, c->provider->list(c, &r.instances, &res, p));
     }
     if (status != APR_SUCCESS) {
         note_failure(site, status, answers && status == APR_TIMEUP, &res);

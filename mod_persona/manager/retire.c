@@ -19,6 +19,7 @@
 #include "assign.h"
 #include "events.h"
 #include "forecaster.h"
+#include "persona/fault.h"
 #include "pool/session.h"
 #include "retire.h"
 
@@ -47,7 +48,8 @@ static step_e step_fence(retirement_t *r, apr_pool_t *p)
     apr_status_t status;
 
     r->next = PERSONA_RETIRE_MARK;
-    status = *r->e.retire_owner ? c->provider->fence(c, r->e.uuid, r->e.retire_owner, &r->res, p)
+    status = *r->e.retire_owner
+             ? PERSONA_FAULT_CALL(retire_fence, c->provider->fence(c, r->e.uuid, r->e.retire_owner, &r->res, p))
              /* Its fence has a holder that nobody can name: who may come back at this moment, elsewhere. */
              : persona_arbiter_name(r->site, r->e.uuid, PERSONA_ARBITER_RETIRE, p);
     if (status == APR_EEXIST) {
@@ -63,7 +65,8 @@ static step_e step_mark(retirement_t *r, apr_pool_t *p)
     apr_status_t status;
 
     mark.retiring_at = persona_manager_now(r->m);
-    status = c->provider->mark(c, r->e.uuid, &mark, &r->res, p);
+    status = PERSONA_FAULT_CALL(retire_mark, c->provider->mark(c, r->e.uuid, &mark, &r->res, p));
+    PERSONA_FAULT(retire_marked);
     if (status != APR_SUCCESS && status != APR_ENOENT) {
         return STEP_AGAIN;
     }
@@ -166,7 +169,7 @@ static step_e step_destroy(retirement_t *r, apr_pool_t *p)
 {
     persona_compute_t *c = r->site->compute;
     persona_instance_t *i = NULL;
-    apr_status_t status = c->provider->inspect(c, r->e.uuid, &i, &r->res, p);
+    apr_status_t status = PERSONA_FAULT_CALL(retire_look, c->provider->inspect(c, r->e.uuid, &i, &r->res, p));
 
     if (status != APR_SUCCESS && status != APR_ENOENT) {
         return STEP_AGAIN;
@@ -186,7 +189,7 @@ static step_e step_destroy(retirement_t *r, apr_pool_t *p)
         return STEP_NEXT;
     }
     /* Also for one that is gone already: its addresses and devices are freed by this. */
-    if (c->provider->destroy(c, r->e.uuid, &r->res, p) != APR_SUCCESS) {
+    if (PERSONA_FAULT_CALL(retire_destroy, c->provider->destroy(c, r->e.uuid, &r->res, p)) != APR_SUCCESS) {
         return STEP_AGAIN;
     }
     r->next = PERSONA_RETIRE_VERIFY;
@@ -197,7 +200,7 @@ static step_e step_verify(retirement_t *r, apr_pool_t *p)
 {
     persona_compute_t *c = r->site->compute;
     persona_instance_t *i = NULL;
-    apr_status_t status = c->provider->inspect(c, r->e.uuid, &i, &r->res, p);
+    apr_status_t status = PERSONA_FAULT_CALL(retire_verify, c->provider->inspect(c, r->e.uuid, &i, &r->res, p));
 
     if (status == APR_ENOENT) {
         r->next = PERSONA_RETIRE_UNFENCE;
@@ -240,7 +243,8 @@ static step_e step_unfence(retirement_t *r, apr_pool_t *p)
     apr_status_t status = c->provider->fence_holder(c, r->e.uuid, &token, &r->res, p);
 
     if (status == APR_SUCCESS) {
-        status = c->provider->unfence(c, r->e.uuid, token, &r->res, p);
+        status = PERSONA_FAULT_CALL(retire_unfence, c->provider->unfence(c, r->e.uuid, token, &r->res, p));
+        PERSONA_FAULT(retire_unfenced);
     }
     if (status == APR_SUCCESS || status == APR_ENOENT) {
         status = unfence_home(r, p);

@@ -14,6 +14,7 @@
 #include <apr_strings.h>
 
 #include "index.h"
+#include "persona/fault.h"
 #include "session.h"
 
 /** Seconds. A record outlives its lease by far, because `expires` is in it; managers renew it until the session
@@ -140,7 +141,7 @@ static apr_status_t record_add(persona_index_t *index, const persona_record_t *r
         return APR_EINVAL;
     }
     for (tries = 0; tries < 3; tries++) {
-        rv = store->add(store, group, key, value, RECORD_TTL);
+        rv = PERSONA_FAULT_CALL(claim_record, store->add(store, group, key, value, RECORD_TTL));
         if (rv != APR_EEXIST) {
             return rv;
         }
@@ -180,7 +181,7 @@ static apr_status_t user_add(persona_index_t *index, const persona_record_t *rec
     int hops, tries;
 
     for (tries = 0; rv == APR_NOTFOUND && tries < 3; tries++) {
-        rv = entry_add(index, part, key, record->session, USER_TTL, p);
+        rv = PERSONA_FAULT_CALL(claim_user, entry_add(index, part, key, record->session, USER_TTL, p));
         if (rv != APR_EEXIST) {
             return rv;
         }
@@ -220,6 +221,7 @@ apr_status_t persona_session_add(persona_index_t *index, const persona_record_t 
     if (rv != APR_SUCCESS || !record->user || !*record->user) {
         return rv;
     }
+    PERSONA_FAULT(claim_recorded);
     rv = user_add(index, record, winner, p);
     if (rv == APR_EEXIST) {
         /* The winner's session is the user's; ours would only mislead who still has this S. */
@@ -237,7 +239,8 @@ apr_status_t persona_session_renew(persona_index_t *index, const persona_record_
     if (!value) {
         return APR_EINVAL;
     }
-    rv = index->store->set(index->store, persona_index_part(record->session, p), key, value, RECORD_TTL);
+    rv = PERSONA_FAULT_CALL(assign_renew, index->store->set(index->store, persona_index_part(record->session, p), key,
+                                                            value, RECORD_TTL));
     if (rv == APR_SUCCESS && record->user && *record->user) {
         const char *part = user_part(index, record->user, record->app, p);
 
@@ -264,7 +267,8 @@ apr_status_t persona_session_remove(persona_index_t *index, const persona_record
         store->set(store, persona_index_part(record->instance, p), over,
                    persona_index_sign(index, reason, over, PERSONA_NO_GENERATION, p), ENDED_TTL);
     }
-    removed = store->remove(store, group, persona_key_session(index, record->session, p));
+    removed = PERSONA_FAULT_CALL(release_forget,
+                                 store->remove(store, group, persona_key_session(index, record->session, p)));
 
     if (record->user && *record->user) {
         const char *part = user_part(index, record->user, record->app, p);

@@ -114,9 +114,10 @@ static apr_status_t check_caps(persona_manager_t *m, persona_site_t *site, const
     return APR_SUCCESS;
 }
 
+/** *left: it failed, and something of it may still be there. */
 static apr_status_t make_instance(persona_manager_t *m, persona_site_t *site,
                                   const persona_t *persona, const persona_task_t *task,
-                                  persona_result_t *res, apr_pool_t *p)
+                                  int *left, persona_result_t *res, apr_pool_t *p)
 {
     persona_compute_t *c = site->compute;
     char key[PERSONA_HEX256_LEN];
@@ -130,7 +131,7 @@ static apr_status_t make_instance(persona_manager_t *m, persona_site_t *site,
     persona_hmac(m->hook_key, strlen(m->hook_key), task->uuid, strlen(task->uuid), key);
     status = PERSONA_FAULT_CALL(refill_create, c->provider->create(c, persona, &how, res, p));
     if (status != APR_SUCCESS) {
-        c->provider->destroy(c, task->uuid, &ignored, p);
+        *left = c->provider->destroy(c, task->uuid, &ignored, p) != APR_SUCCESS;
     }
     return status;
 }
@@ -147,6 +148,7 @@ static void create_job(void *arg, apr_pool_t *p)
     persona_entry_t *e;
     apr_status_t status = APR_ENOENT;
     apr_time_t began = persona_manager_now(m);
+    int left = 0;
     char persona_id[PERSONA_NAME_MAX + 1] = "";
 
     persona_manager_lock(m);
@@ -157,7 +159,7 @@ static void create_job(void *arg, apr_pool_t *p)
     persona_manager_unlock(m);
     persona = persona_catalog_find(catalog, persona_id);
     if (persona) {
-        status = make_instance(m, site, persona, task, &res, p);
+        status = make_instance(m, site, persona, task, &left, &res, p);
     }
     PERSONA_FAULT(refill_created);
     if (status == APR_SUCCESS && site->compute->provider->inspect(site->compute, task->uuid, &made,
@@ -190,7 +192,13 @@ static void create_job(void *arg, apr_pool_t *p)
             note_failure(m, persona_stock_of(m, persona_id), e->created, res.detail);
             persona_events_fail(m, e, res.detail);
         }
-        persona_entry_drop(m, e);
+        if (left) {
+            e->busy = 0;
+            persona_entry_retire(m, e, res.detail);
+        }
+        else {
+            persona_entry_drop(m, e);
+        }
     }
     persona_site_wake(site);
     persona_manager_unlock(m);

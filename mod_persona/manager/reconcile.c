@@ -128,6 +128,9 @@ static void job_refence(void *arg, apr_pool_t *p)
     persona_manager_t *m = task->manager;
     persona_compute_t *c = task->site->compute;
     persona_result_t res = {0};
+    const char *token = NULL;
+    /* It may only have been set after the fences were read, by another manager's claim. */
+    int missing = c->provider->fence_holder(c, task->uuid, &token, &res, p) == APR_ENOENT;
     apr_status_t status = c->provider->fence(c, task->uuid, task->text, &res, p);
     persona_entry_t *e;
 
@@ -141,7 +144,7 @@ static void job_refence(void *arg, apr_pool_t *p)
     }
     persona_site_wake(task->site);
     persona_manager_unlock(m);
-    persona_log(PERSONA_LOG_WARNING, status,
+    persona_log(missing ? PERSONA_LOG_WARNING : PERSONA_LOG_DEBUG, status,
                 "the fence of assigned instance %s was missing; it was set again", task->uuid);
     free(task);
 }

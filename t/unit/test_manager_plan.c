@@ -410,6 +410,30 @@ static void boots_that_fail_together_are_one_failure(void **state)
     assert_true(fake_count(PERSONA_INSTANCE_CREATING) > 0);
 }
 
+/** The compute goes away while it makes one, and half of it stays there: that must not hold a boot slot for a minute. */
+static void what_was_given_up_half_made_goes_at_once(void **state)
+{
+    persona_manager_t *m;
+    char half[40];
+
+    (void)state;
+    site_persona("one", 1, 10, "image");
+    m = site_manager(0);
+    fake.fail[FAKE_CREATE] = APR_ECONNREFUSED;
+    fake.fail_times[FAKE_CREATE] = 1;
+    fake.fail_after = 1;
+    fake.fail[FAKE_DESTROY] = APR_ECONNREFUSED;
+    site_round(m);
+    fake.fail_after = 0;
+    fake.fail[FAKE_DESTROY] = APR_SUCCESS;
+    fake.instances[0].exists = 1; /* the fake has destroyed it, and only the answer was lost */
+    fake.instances[0].running = fake.instances[0].port = 0;
+    apr_cpystrn(half, fake.instances[0].uuid, sizeof(half));
+    site_pass(m, 10);
+    assert_null(fake_find(half));
+    assert_int_equal(fake_count(PERSONA_INSTANCE_CREATING), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -431,6 +455,7 @@ int main(void)
         SITE_TEST(what_a_dead_manager_was_making_is_made_anew),
         SITE_TEST(what_another_gateway_gives_up_is_no_failure_here),
         SITE_TEST(boots_that_fail_together_are_one_failure),
+        SITE_TEST(what_was_given_up_half_made_goes_at_once),
     };
 
     return apr_initialize() == APR_SUCCESS ? cmocka_run_group_tests(tests, NULL, NULL) : 1;

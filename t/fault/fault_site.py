@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.parse
 
 from manager_site import until
 
@@ -85,15 +86,25 @@ class Memcached:
     def keys(self):
         """Every key that it has now: the crawler tells all of them."""
         dump = self.ask("lru_crawler metadump all", b"END\r\n")
-        return [line.split("key=")[1].split()[0].replace("%3A", ":").replace("%3D", "=")
+        return [urllib.parse.unquote(line.split("key=")[1].split()[0])
                 for line in dump.splitlines() if line.startswith("key=")]
 
     def value(self, key):
         answer = self.ask(f"get {key}", b"END\r\n")
         return answer.split("\r\n")[1] if answer.startswith("VALUE") else None
 
-    def put(self, key, value):
-        return self.ask(f"set {key} 0 0 {len(value)}\r\n{value}")
+    def put(self, values):
+        """Sets each key to its value; no answer is waited for."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            for key, value in values.items():
+                connection.sendall(f"set {key} 0 0 {len(value)} noreply\r\n{value}\r\n".encode("latin-1"))
+            connection.sendall(b"version\r\n")
+            connection.recv(100)
+
+    def everything(self):
+        """key: value, of all that it has now."""
+        found = {key: self.value(key) for key in self.keys()}
+        return {key: value for key, value in found.items() if value is not None}
 
     def evictions(self):
         return int(re.search(r"STAT evictions (\d+)", self.ask("stats", b"END\r\n"))[1])
@@ -226,6 +237,10 @@ class Gateway:
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return done.returncode, done.stdout
 
+    def plans(self):
+        code, said = self.tool("status", "--json")
+        return code == 0 and json.loads(said)["personas"][0]["planner"]
+
     def audit(self):
         """Whether every promise holds, and what it says."""
         code, said = self.tool("audit", "--json")
@@ -233,6 +248,34 @@ class Gateway:
             return code == 0, json.loads(said)
         except ValueError:
             return False, {"said": said}
+
+
+class Faults:
+    """The points of mod_persona/persona/fault.h."""
+
+    def __init__(self):
+        self.folder = pathlib.Path(os.environ["PERSONA_FAULTS"])
+        header = (TOP / "mod_persona/persona/fault.h").read_text()
+        self.kinds = {name: kind for kind, name in re.findall(r"^ *(STEP|CALL)\((\w+), \"", header, re.M)}
+
+    def calls(self):
+        return [name for name, kind in self.kinds.items() if kind == "CALL"]
+
+    def arm(self, name, word):
+        new = self.folder / f".{name}"
+        new.write_text(word)
+        new.chmod(0o666)
+        new.rename(self.folder / name)
+
+    def armed(self, name):
+        return (self.folder / name).exists()
+
+    def disarm(self):
+        """Names of those that nobody came by."""
+        left = [name for name in self.kinds if self.armed(name)]
+        for name in left:
+            (self.folder / name).unlink(missing_ok=True)
+        return left
 
 
 def authorization(user):

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""test_fault.py SITE IMAGES [soak [SEED]]: two gateways, one pool, 64 people, and everything that can break under them.
+"""test_fault.py SITE IMAGES [soak]: two gateways, one pool, 64 people, and everything that can break under them.
 
 Each fault is done while everybody works. After it: both gateways give desktops again, `personactl audit` on each says
 that every promise holds, no instance was ever seen by two people, and nobody's session was lost but those whose
@@ -9,22 +9,29 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
 top = pathlib.Path(os.environ["top_srcdir"])
 sys.path[:0] = [str(top / "t/lib"), str(top / "t/manager")]
-from fault_site import LOGS, Gateway, Libvirtd, Memcached, children, send, sign_in_file  # noqa: E402
+from fault_site import LOGS, Faults, Gateway, Libvirtd, Memcached, send, sign_in_file  # noqa: E402
 from manager_site import Tap, until  # noqa: E402
-from people import Browser, Person, World  # noqa: E402
+from people import TROUBLE, Browser, Person, World  # noqa: E402
 
 SITE, IMAGES = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+SOAK = float(os.environ.get("PERSONA_SOAK", 1800)) if sys.argv[3:] == ["soak"] else 0  # seconds
+SEED = os.environ.get("PERSONA_SEED") or str(time.time_ns())
 PEOPLE = 64
 SOON = 90  # seconds; the figures are printed
 tap = Tap()
 began = time.monotonic()
+if SOAK:
+    print(f"# PERSONA_SEED={SEED}", flush=True)
+    random.seed(SEED)
 
 shared = Memcached(11212)
 other = Memcached(11213)
@@ -158,19 +165,153 @@ def unite():
     other.kill()
 
 
-fault("kill -9 of a manager", lambda: kill_manager(a))
-fault("kill -9 of both managers", each(kill_manager))
-fault("kill -9 of all workers of a gateway", lambda: kill_worker(b))
-fault("kill -9 of a whole httpd", lambda: again(a))
-fault("graceful in the middle", each(Gateway.graceful))
-fault("flush_all", lambda: shared.ask("flush_all"))
-fault("kill -9 of memcached", memcached_again)
-fault("kill -9 of libvirtd", lambda: (libvirtd.kill(), libvirtd.start()))
-fault("kill -9 of instances", kill_instances)
-fault("SIGSTOP of memcached for 10 s", shared.stop, 10, shared.go_on)
-fault("SIGSTOP of libvirtd for 10 s", libvirtd.stop, 10, libvirtd.go_on)
-fault("SIGSTOP of both managers for 10 s", managers_frozen, 10, managers_go_on)
-fault("two gateways that see two memcacheds", split, 12, unite, apart=True)
+def evict():
+    """A memcached of 1 MB, and far more than that is put into it."""
+    memcached_again(1)
+    end, n = time.monotonic() + 8, 0
+    while time.monotonic() < end:
+        shared.put({f"junk-{n + i}": "x" * random.randrange(100, 2000) for i in range(200)})
+        n += 200
+        time.sleep(0.2)
+    print(f"# {shared.evictions()} evictions", flush=True)
+
+
+def replay():
+    """What memcached said some seconds ago, it says again: records of sessions that are over, slots, counters."""
+    old = shared.everything()
+    time.sleep(8)
+    shared.put(old)
+    print(f"# {len(old)} values replayed", flush=True)
+
+
+def forge():
+    """Values under each other's keys, with other instances in them, and plain nonsense."""
+    for _ in range(4):
+        values = shared.everything()
+        for kind in (":session:", ":slot:", ":user:", ":wait:", ":ended:", ":attached:", ":planner:", ":generation:"):
+            keys = [key for key in values if kind in key]
+            moved = dict(zip(keys, [values[key] for key in keys[1:] + keys[:1]]))
+            instances = re.findall(r'"instance":"([0-9a-f-]{36})"', " ".join(values[key] for key in keys))
+            for n, key in enumerate(keys):
+                if n % 3 == 1 and instances:
+                    moved[key] = re.sub(r"[0-9a-f-]{36}", random.choice(instances), values[key])
+                elif n % 3 == 2:
+                    moved[key] = "nonsense"
+            shared.put(moved)
+        time.sleep(2)
+
+
+def takeover():
+    """kill -9 of the whole gateway that plans: the other one plans soon."""
+    planner = [one for one in gateways if one.plans()]
+    if len(planner) != 1:
+        return tap.ok(False, "one gateway plans", f"{[one.name for one in planner]}")
+    rest = [one for one in gateways if one is not planner[0]][0]
+    planner[0].kill()
+    took = until(30, rest.plans)
+    tap.ok(took is not None and took < 4, "kill -9 of the gateway that plans: the other one takes over",
+           f"{took:.1f} s" if took is not None else "never")
+    planner[0].start()
+
+
+# ---- fault points ----
+faults = Faults()
+
+
+def leavers():
+    """People who ask once and are gone: their places are skipped."""
+    for number in range(PEOPLE + 1, PEOPLE + 9):
+        try:
+            Browser(world, f"p{number}", page=False).wait("marker")
+        except TROUBLE:
+            pass
+
+
+def everywhere(word, points, limit=30):
+    """Arms all these points at once; most are passed within seconds."""
+    def do():
+        for point in points:
+            faults.arm(point, word)
+        leavers()
+        shared.ask("flush_all")
+        until(limit, lambda: not any(faults.armed(point) for point in points))
+        left = faults.disarm()
+        print(f"# {len(points) - len(left)} of {len(points)} points fired; not: {' '.join(left)}", flush=True)
+    return do
+
+
+def killing(points):
+    """One after the other: whoever comes by is killed; the next one when every gateway has its manager again."""
+    def do():
+        for point in points:
+            when = time.monotonic()
+            faults.arm(point, "after" if faults.kinds[point] == "CALL" else "kill")
+            if point in ("publish_counted", "publish_name"):
+                shared.ask("flush_all")
+            if point == "publish_skip":
+                leavers()
+            until(20, lambda: not faults.armed(point))
+            fired = not faults.disarm()
+            until(20, lambda: all(one.manager() for one in gateways))
+            print(f"# {point}: {'killed' if fired else 'not passed'}, {time.monotonic() - when:.1f} s", flush=True)
+    return do
+
+
+def group(*prefixes):
+    return [point for point in faults.kinds if point.startswith(prefixes)]
+
+
+if SOAK:
+    choices = [
+        ("kill -9 of a manager", lambda: kill_manager(random.choice(gateways)), 0, None),
+        ("kill -9 of both managers", each(kill_manager), 0, None),
+        ("kill -9 of all workers of a gateway", lambda: kill_worker(random.choice(gateways)), 0, None),
+        ("kill -9 of a whole httpd", lambda: again(random.choice(gateways)), 0, None),
+        ("graceful in the middle", each(Gateway.graceful), 0, None),
+        ("flush_all", lambda: shared.ask("flush_all"), 0, None),
+        ("kill -9 of memcached", memcached_again, 0, None),
+        ("kill -9 of libvirtd", lambda: (libvirtd.kill(), libvirtd.start()), 0, None),
+        ("kill -9 of instances", kill_instances, 0, None),
+        ("SIGSTOP of memcached", shared.stop, 10, shared.go_on),
+        ("SIGSTOP of libvirtd", libvirtd.stop, 10, libvirtd.go_on),
+        ("SIGSTOP of both managers", managers_frozen, 10, managers_go_on),
+        ("a memcached of 1 MB that evicts", evict, 0, memcached_again),
+        ("replayed records", replay, 0, None),
+        ("forged records", forge, 0, None),
+        ("two gateways that see two memcacheds", split, 12, unite)]
+    while time.monotonic() - began < SOAK:
+        if random.random() < 0.4:
+            points = random.sample(sorted(faults.kinds), random.randrange(1, 6))
+            word = random.choice(["kill", "after", "fail", "lose", "hang 3"])
+            fault(f"{word} at {' '.join(points)}", everywhere(word, points, 15))
+        else:
+            name, do, lasts, undo = random.choice(choices)
+            fault(name, do, lasts, undo, apart="two memcacheds" in name)
+else:
+    fault("kill -9 of a manager", lambda: kill_manager(a))
+    fault("kill -9 of both managers", each(kill_manager))
+    fault("kill -9 of all workers of a gateway", lambda: kill_worker(b))
+    fault("kill -9 of a whole httpd", takeover)
+    fault("graceful in the middle", each(Gateway.graceful))
+    fault("flush_all", lambda: shared.ask("flush_all"))
+    fault("kill -9 of memcached", memcached_again)
+    fault("kill -9 of libvirtd", lambda: (libvirtd.kill(), libvirtd.start()))
+    fault("kill -9 of instances", kill_instances)
+    fault("SIGSTOP of memcached for 10 s", shared.stop, 10, shared.go_on)
+    fault("SIGSTOP of libvirtd for 10 s", libvirtd.stop, 10, libvirtd.go_on)
+    fault("SIGSTOP of both managers for 10 s", managers_frozen, 10, managers_go_on)
+    fault("a memcached of 1 MB that evicts", evict, 0, memcached_again)
+    fault("replayed records", replay)
+    fault("forged records", forge)
+    fault("two gateways that see two memcacheds", split, 12, unite, apart=True)
+    fault("every call fails once", everywhere("fail", faults.calls()))
+    fault("every call loses its answer once", everywhere("lose", faults.calls()))
+    fault("everything hangs for 4 s once", everywhere("hang 4", list(faults.kinds)))
+    fault("kill -9 at each step of a claim", killing(group("claim", "assign")))
+    fault("kill -9 at each step of a release and a retirement", killing(group("release", "retire", "read")))
+    fault("kill -9 at each step of a publication and a refill", killing(group("publish", "refill")))
+    done = subprocess.run([top / "t/fault/coverage", faults.folder], stdout=subprocess.PIPE, text=True)
+    tap.ok(done.returncode == 0, "every fault point was fired", done.stdout.strip().replace("\n", "; "))
 
 # ---- the end ----
 world.stopping.set()

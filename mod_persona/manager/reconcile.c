@@ -31,6 +31,8 @@
 #define STILLBORN apr_time_from_sec(60)
 /** What a manager asked for with its last breath has happened by now. */
 #define LAST_BREATH apr_time_from_sec(2)
+/** Who began to retire an instance finishes that, if it lives: the others come later, not all at once. */
+#define OTHERS_FIRST apr_time_from_sec(5)
 
 typedef struct reading_t {
     persona_manager_t *m;
@@ -218,7 +220,7 @@ static void adopt_retiring(reading_t *r, persona_entry_t *e, const persona_insta
     e->marked_at = i->retiring_at;
     e->lease_until = 0;
     if (!holds(token, r->m->retire_name, e->uuid, r->p)) {
-        e->lease_until = persona_manager_now(r->m) + PERSONA_LEASE + PERSONA_CLOCK_SKEW;
+        e->lease_until = persona_manager_now(r->m) + PERSONA_LEASE + PERSONA_CLOCK_SKEW + OTHERS_FIRST;
     }
     e->retry_at = 0;
 }

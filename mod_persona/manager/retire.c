@@ -400,7 +400,7 @@ void persona_retire_due(persona_manager_t *m, persona_tasks_t *tasks)
             continue;
         }
         e->busy = 1;
-        persona_tasks_add(tasks, m, site, e->retire == PERSONA_RETIRE_RELEASE ? m->hooks : NULL,
+        persona_tasks_add(tasks, m, site, e->retire == PERSONA_RETIRE_RELEASE ? m->hooks : site->retires,
                           retire_job, e->uuid, NULL);
     }
 }

@@ -27,6 +27,7 @@
 
 #define BOOTS_DEFAULT 4
 #define CLAIM_THREADS 6
+#define RETIRE_THREADS 3
 #define HOOK_THREADS  8
 #define HOMES_EVERY   apr_time_from_sec(60)
 
@@ -89,6 +90,9 @@ static apr_status_t open_site(persona_manager_t *m, persona_site_t *site,
     status = persona_crew_create(&site->claims, threads ? CLAIM_THREADS : 0, m->pool);
     if (status == APR_SUCCESS) {
         status = persona_crew_create(&site->work, threads ? site->boots_max + 2 : 0, m->pool);
+    }
+    if (status == APR_SUCCESS) {
+        status = persona_crew_create(&site->retires, threads ? RETIRE_THREADS : 0, m->pool);
     }
     return status;
 }

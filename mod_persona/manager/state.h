@@ -171,10 +171,11 @@ typedef struct persona_stock_t {
 
 /** One PersonaCompute at work. */
 typedef struct persona_site_t {
-    persona_manager_t *manager; /* constant, as are the next five */
+    persona_manager_t *manager; /* constant, as are the next six */
     const persona_compute_conf_t *conf;
     persona_compute_t *compute;
     persona_crew_t *claims, *work;
+    persona_crew_t *retires; /**< few: what waits for an instance to end must not hold up what people wait for */
     int boots_max;
     pthread_cond_t wake;
     int woken;

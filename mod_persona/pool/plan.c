@@ -18,7 +18,8 @@
 #include "persona/fault.h"
 #include "store.h"
 
-#define PLANNER_LEASE 3
+/** Seconds; with a look every second, another manager plans at most three after the last one died. */
+#define PLANNER_LEASE 2
 /** Slots that one publish() passes over. */
 #define PASSED_MAX 4096
 /** Tickets that one look at the waiters covers. */

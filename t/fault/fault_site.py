@@ -58,7 +58,7 @@ class Memcached:
 
     def start(self):
         self.child = subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(self.port), "-m",
-                                       str(self.megabytes), "-U", "0"], stdin=subprocess.DEVNULL)
+                                       str(self.megabytes), "-I", "512k", "-U", "0"], stdin=subprocess.DEVNULL)
         if until(10, lambda: self.ask("version")) is None:
             raise SystemExit("Bail out! memcached does not start")
 
@@ -248,6 +248,31 @@ class Gateway:
             return code == 0, json.loads(said)
         except ValueError:
             return False, {"said": said}
+
+
+class Balancer:
+    """An httpd as docs/reference.md says, before these gateways."""
+
+    def __init__(self, port, site, gateways):
+        self.folder, self.address = site / "balancer", f"127.0.0.1:{port}"
+        (self.folder / "run").mkdir(parents=True)
+        (self.folder / "logs").mkdir()
+        block = re.search(r"^# the balancer\n(.*?)^# every gateway", (TOP / "docs/reference.md").read_text(),
+                          re.M | re.S)[1]
+        members = re.findall(r"10\.0\.0\.\d+", block)
+        for member, one in zip(members, gateways):
+            block = block.replace(member, "%s:%d" % one.address)
+        modules = ["mpm_event", "authz_core", "proxy", "proxy_http", "slotmem_shm", "lbmethod_byrequests",
+                   "proxy_balancer"]
+        (self.folder / "httpd.conf").write_text(
+            f"ServerRoot {self.folder}\nDefaultRuntimeDir run\nPidFile run/httpd.pid\nServerName localhost\n"
+            f"Listen {self.address}\nUser www-data\nGroup www-data\nErrorLog logs/error.log\n" +
+            "".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n" for name in modules) + block)
+
+    def control(self, what):
+        return subprocess.run(["/usr/sbin/apache2", "-f", self.folder / "httpd.conf", "-k", what],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True).stdout
 
 
 class Faults:

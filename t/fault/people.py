@@ -71,10 +71,14 @@ class Browser(gateway.Visitor):
                 connection.close()
 
     def mark(self, text=None):
-        """(boot, mark) of the instance that the gateway leads to; None: it does not lead to one now."""
-        answer = self.request("GET", APP + "mark" + (f"?{text}" if text else ""), {"Accept": "text/plain"})
-        found = ANSWER.match(answer.text()) if answer.status == 200 else None
-        return found.groups() if found else None
+        return mark_of(self, text)
+
+
+def mark_of(visitor, text=None):
+    """(boot, mark) of the instance that the gateway leads to; None: it does not lead to one now."""
+    answer = visitor.request("GET", APP + "mark" + (f"?{text}" if text else ""), {"Accept": "text/plain"})
+    found = ANSWER.match(answer.text()) if answer.status == 200 else None
+    return found.groups() if found else None
 
 
 class Person(threading.Thread):

@@ -18,9 +18,11 @@ import time
 
 top = pathlib.Path(os.environ["top_srcdir"])
 sys.path[:0] = [str(top / "t/lib"), str(top / "t/manager")]
-from fault_site import LOGS, Faults, Gateway, Libvirtd, Memcached, send, sign_in_file  # noqa: E402
+import gateway  # noqa: E402
+from fault_site import APP, LOGS, PASSWORD, send, sign_in_file  # noqa: E402
+from fault_site import Balancer, Faults, Gateway, Libvirtd, Memcached  # noqa: E402
 from manager_site import Tap, until  # noqa: E402
-from people import TROUBLE, Browser, Person, World  # noqa: E402
+from people import TROUBLE, Browser, Person, World, mark_of  # noqa: E402
 
 SITE, IMAGES = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 SOAK = float(os.environ.get("PERSONA_SOAK", 1800)) if sys.argv[3:] == ["soak"] else 0  # seconds
@@ -44,6 +46,7 @@ people = [Person(world, number) for number in range(1, PEOPLE + 1)]
 
 
 def leave():
+    balancer.control("stop")
     for one in gateways:
         one.kill()
         shutil.copytree(one.folder / "logs", LOGS / one.name, dirs_exist_ok=True)
@@ -100,6 +103,25 @@ def fault(name, do, lasts=0, undo=None, apart=False):
 shared.start()
 for one in gateways:
     one.start()
+balancer = Balancer(8080, SITE, gateways)
+said = balancer.control("start")
+guest = gateway.Visitor(balancer.address, f"p{PEOPLE + 10}", PASSWORD)
+
+
+def guest_sees():
+    try:
+        return mark_of(guest, "guest")
+    except TROUBLE:
+        return None
+
+
+tap.ok(until(SOON, lambda: guest.get(APP).status == 200) is not None and guest_sees(),
+       "a session through a balancer, as docs/reference.md says", said)
+room = guest_sees()
+seen = {guest_sees() for _ in range(20)}
+through = [len(re.findall(f" p{PEOPLE + 10} ", (one.folder / "logs/access.log").read_text())) for one in gateways]
+tap.ok(seen == {room} and min(through) >= 5, "it goes on at the other gateway, request by request",
+       f"{len(seen)} instances, {through} requests")
 for person in people:
     person.start()
 tap.ok(until(SOON, lambda: len({person.user for person in people if person.sessions}) >= 16) is not None,
@@ -207,9 +229,13 @@ def takeover():
     if len(planner) != 1:
         return tap.ok(False, "one gateway plans", f"{[one.name for one in planner]}")
     rest = [one for one in gateways if one is not planner[0]][0]
+    room = guest_sees()
     planner[0].kill()
     took = until(30, rest.plans)
     tap.ok(took is not None and took < 4, "kill -9 of the gateway that plans: the other one takes over",
+           f"{took:.1f} s" if took is not None else "never")
+    took = until(30, lambda: guest_sees() == room)
+    tap.ok(room and took is not None, "and the session through the balancer goes on",
            f"{took:.1f} s" if took is not None else "never")
     planner[0].start()
 
@@ -314,6 +340,7 @@ else:
     tap.ok(done.returncode == 0, "every fault point was fired", done.stdout.strip().replace("\n", "; "))
 
 # ---- the end ----
+tap.ok(guest.end("marker").status == 200, "the session through the balancer is ended")
 world.stopping.set()
 left = until(SOON, lambda: all(not person.is_alive() for person in people))
 tap.ok(left is not None, "everybody can end their session and leave",

@@ -28,7 +28,8 @@
 const char *persona_arbiter_keep(persona_manager_t *m, const char *session, const char *first, const char *second,
                                  apr_pool_t *p);
 
-/** Take the instance for `who`, a session that holds its fence or PERSONA_ARBITER_RETIRE. APR_SUCCESS: taken, now or before; APR_EEXIST: it is another's; any other: unknown. */
+/** Take the instance for `who`, a session that holds its fence or PERSONA_ARBITER_RETIRE. APR_SUCCESS: taken, now or
+ * before; APR_EEXIST: it is another's; any other: unknown. */
 apr_status_t persona_arbiter_name(persona_site_t *site, const char *uuid, const char *who, apr_pool_t *p);
 
 #endif

@@ -6,8 +6,9 @@
  * Only a build configured with --enable-fault-points has any of this; in any other the macros are their arguments, and
  * t/check_faults proves that nothing is left.
  *
- * Whoever runs such a build arms a point from outside: a file with the point's name in the folder $PERSONA_FAULTS, which
- * holds one of these words. The first process that comes by takes it, so it strikes once, and leaves NAME.fired.PID.
+ * Whoever runs such a build arms a point from outside: a file with the point's name in the folder $PERSONA_FAULTS,
+ * which holds one of these words. The first process that comes by takes it, so it strikes once, and leaves
+ * NAME.fired.PID.
  *
  *   kill          the process is killed, as by kill -9
  *   hang SECONDS  nothing happens for so long, at most 30; then it goes on

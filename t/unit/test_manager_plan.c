@@ -410,7 +410,7 @@ static void boots_that_fail_together_are_one_failure(void **state)
     assert_true(fake_count(PERSONA_INSTANCE_CREATING) > 0);
 }
 
-/** The compute goes away while it makes one, and half of it stays there: that must not hold a boot slot for a minute. */
+/** The compute goes away while it makes one, and half of it stays: that must not hold a boot slot for a minute. */
 static void what_was_given_up_half_made_goes_at_once(void **state)
 {
     persona_manager_t *m;

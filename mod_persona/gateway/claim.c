@@ -76,6 +76,14 @@ static int find_in_child(persona_visit_t *visit)
            (*visit->user && record_take(visit, persona_child_recall(user_key(visit), p)));
 }
 
+/** A record may outlive its session in the index, by a late or a replayed write; the note of the end stays. */
+static int record_over(persona_index_t *index, const persona_record_t *record, apr_pool_t *p)
+{
+    const char *reason;
+
+    return persona_session_instance_over(index, record->instance, &reason, p) == APR_SUCCESS;
+}
+
 static int find_in_index(persona_visit_t *visit)
 {
     persona_index_t *index = persona_child_index();
@@ -87,11 +95,12 @@ static int find_in_index(persona_visit_t *visit)
         return 0;
     }
     if (*visit->session && persona_session_get(index, visit->session, &record, p) == APR_SUCCESS &&
-        record_take(visit, record)) {
+        !record_over(index, record, p) && record_take(visit, record)) {
         return 1;
     }
     return *visit->user && persona_session_of_user(index, visit->user, visit->app, &session, p) == APR_SUCCESS &&
-           persona_session_get(index, session, &record, p) == APR_SUCCESS && record_take(visit, record);
+           persona_session_get(index, session, &record, p) == APR_SUCCESS && !record_over(index, record, p) &&
+           record_take(visit, record);
 }
 
 /** One `find`: READY, ENDED, NONE or DOWN. Takes the request's reference. */

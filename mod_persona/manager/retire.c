@@ -314,8 +314,9 @@ static int step_note(retirement_t *r, step_e outcome)
         e->lease_until = r->lease_until;
         e->marked_at = r->e.marked_at;
         e->retries = 0;
-        /* The home is written back by the crew that may be kept waiting by an instance. */
-        on = e->retire != PERSONA_RETIRE_RELEASE || (e->home != 1 && e->home != 2);
+        /* The home is written back, and the machine stopped, by crews that may be kept waiting by an instance. */
+        on = (e->retire != PERSONA_RETIRE_RELEASE || (e->home != 1 && e->home != 2)) &&
+             (e->retire != PERSONA_RETIRE_DESTROY || r->e.retire != PERSONA_RETIRE_LEASE);
         break;
     case STEP_AGAIN:
         e->retire = r->next == PERSONA_RETIRE_DESTROY ? r->next : e->retire;
@@ -392,6 +393,7 @@ void persona_retire_due(persona_manager_t *m, persona_tasks_t *tasks)
         persona_site_t *site = persona_site_find(m, e->compute);
         int here = e->retire == PERSONA_RETIRE_FORGET || e->retire == PERSONA_RETIRE_RELEASE ||
                    e->retire == PERSONA_RETIRE_LEASE;
+        persona_crew_t *crew;
 
         if (e->retire == PERSONA_RETIRE_NONE || e->busy || e->retry_at > now || !site) {
             continue;
@@ -400,7 +402,7 @@ void persona_retire_due(persona_manager_t *m, persona_tasks_t *tasks)
             continue;
         }
         e->busy = 1;
-        persona_tasks_add(tasks, m, site, e->retire == PERSONA_RETIRE_RELEASE ? m->hooks : site->retires,
-                          retire_job, e->uuid, NULL);
+        crew = e->retire == PERSONA_RETIRE_RELEASE ? m->hooks : e->retire >= PERSONA_RETIRE_DESTROY ? site->retires : NULL;
+        persona_tasks_add(tasks, m, site, crew, retire_job, e->uuid, NULL);
     }
 }

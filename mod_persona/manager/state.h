@@ -175,7 +175,7 @@ typedef struct persona_site_t {
     const persona_compute_conf_t *conf;
     persona_compute_t *compute;
     persona_crew_t *claims, *work;
-    persona_crew_t *retires; /**< few: what waits for an instance to end must not hold up what people wait for */
+    persona_crew_t *retires; /**< few: they wait for machines to end, and must not hold up what people wait for */
     int boots_max;
     pthread_cond_t wake;
     int woken;

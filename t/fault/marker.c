@@ -5,7 +5,7 @@
  *
  * GET /mark answers "BOOT MARK": 16 random digits that are this instance's alone, and the mark, "-" while there is
  * none. GET /mark?TEXT makes TEXT the mark if there is none yet. So whoever comes to an instance that somebody else
- * had sees whose it was. Linked statically: it is all that is in the image.
+ * had sees whose it was. Any other request is answered with 404. Linked statically: it is all that is in the image.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -50,15 +50,18 @@ static void serve(int fd)
 {
     char head[8192] = "", answer[256], text[96], given[65] = "";
 
-    if (!read_head(fd, head, sizeof(head)) || strncmp(head, "GET /mark", 9)) {
+    int known;
+
+    if (!read_head(fd, head, sizeof(head))) {
         return;
     }
+    known = !strncmp(head, "GET /mark", 9);
     if (sscanf(head, "GET /mark?%64[0-9A-Za-z._-]", given) == 1 && !strcmp(mark, "-")) {
         memcpy(mark, given, sizeof(mark));
     }
     snprintf(text, sizeof(text), "%s %s\n", boot, mark);
-    snprintf(answer, sizeof(answer), "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nCache-Control: no-store\r\n"
-             "Content-Length: %zu\r\n\r\n%s", strlen(text), text);
+    snprintf(answer, sizeof(answer), "HTTP/1.0 %s\r\nContent-Type: text/plain\r\nCache-Control: no-store\r\n"
+             "Content-Length: %zu\r\n\r\n%s", known ? "200 OK" : "404 Not Found", strlen(text), text);
     if (write(fd, answer, strlen(answer)) < 0) {
         return;
     }

@@ -115,7 +115,7 @@ def guest_sees():
         return None
 
 
-tap.ok(until(SOON, lambda: guest.get(APP).status == 200) is not None and guest_sees(),
+tap.ok(until(SOON, lambda: guest.get(APP) and guest.wait("marker")["state"] == "ready") is not None and guest_sees(),
        "a session through a balancer, as docs/reference.md says", said)
 room = guest_sees()
 seen = {guest_sees() for _ in range(20)}

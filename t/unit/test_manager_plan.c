@@ -410,6 +410,29 @@ static void boots_that_fail_together_are_one_failure(void **state)
     assert_true(fake_count(PERSONA_INSTANCE_CREATING) > 0);
 }
 
+/** Another gateway's boots stopped half way, and its manager is not there to take them back. */
+static void boots_that_never_start_hold_no_slots(void **state)
+{
+    persona_manager_t *m;
+
+    (void)state;
+    site_persona("one", 10, 10, "image");
+    m = site_manager(0);
+    m->sites[0].boots_max = 4;
+    site_round(m);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_CREATING), 4);
+    for (int i = 0; i < 4; i++) {
+        fake_nth(i)->running = fake_nth(i)->port = 0;
+        apr_cpystrn(fake_nth(i)->maker, "another.999999999.1", sizeof(fake_nth(i)->maker));
+    }
+    m = site_manager(0);
+    m->sites[0].boots_max = 4;
+    site_pass(m, 5);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_CREATING), 4);
+    site_pass(m, 10);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_CREATING), 8);
+}
+
 /** The compute goes away while it makes one, and half of it stays: that must not hold a boot slot for a minute. */
 static void what_was_given_up_half_made_goes_at_once(void **state)
 {
@@ -456,6 +479,7 @@ int main(void)
         SITE_TEST(what_another_gateway_gives_up_is_no_failure_here),
         SITE_TEST(boots_that_fail_together_are_one_failure),
         SITE_TEST(what_was_given_up_half_made_goes_at_once),
+        SITE_TEST(boots_that_never_start_hold_no_slots),
     };
 
     return apr_initialize() == APR_SUCCESS ? cmocka_run_group_tests(tests, NULL, NULL) : 1;

@@ -31,6 +31,9 @@
 #define STILLBORN apr_time_from_sec(60)
 /** What a manager asked for with its last breath has happened by now. */
 #define LAST_BREATH apr_time_from_sec(2)
+/** Rest after a reading, as long as the reading took. */
+#define REST_MIN apr_time_from_msec(20)
+#define REST_MAX apr_time_from_sec(1)
 /** Who began to retire an instance finishes that, if it lives: the others come later, not all at once. */
 #define OTHERS_FIRST apr_time_from_sec(5)
 
@@ -554,10 +557,14 @@ void *persona_reconcile_thread(void *arg)
     for (;;) {
         struct timespec until;
         apr_interval_time_t pause;
+        apr_time_t began;
 
+        began = persona_monotonic_now();
         persona_reconcile(site, p);
         apr_pool_clear(p);
-        apr_sleep(apr_time_from_msec(20)); /* a burst of events is one reading */
+        /* A burst of events is one reading; and a compute that has much to do is not kept busy by being asked. */
+        pause = persona_monotonic_now() - began;
+        apr_sleep(pause < REST_MIN ? REST_MIN : pause > REST_MAX ? REST_MAX : pause);
         persona_manager_lock(m);
         pause = next_reading(site);
         until = persona_monotonic_in(pause);

@@ -316,7 +316,7 @@ if SOAK:
             fault(f"{word} at {' '.join(points)}", everywhere(word, points, 15))
         else:
             name, do, lasts, undo = random.choice(choices)
-            fault(name, do, lasts, undo, apart=name.endswith(("two memcacheds", "records")))
+            fault(name, do, lasts, undo, apart=name.endswith(("two memcacheds", "records", "evicts")))
 else:
     fault("kill -9 of libvirtd", lambda: (libvirtd.kill(), libvirtd.start()))
     fault("kill -9 of a manager", lambda: kill_manager(a))
@@ -330,7 +330,7 @@ else:
     fault("SIGSTOP of memcached for 10 s", shared.stop, 10, shared.go_on)
     fault("SIGSTOP of libvirtd for 10 s", libvirtd.stop, 10, libvirtd.go_on)
     fault("SIGSTOP of both managers for 10 s", managers_frozen, 10, managers_go_on)
-    fault("a memcached of 1 MB that evicts", evict, 0, memcached_again)
+    fault("a memcached of 1 MB that evicts", evict, 0, memcached_again, apart=True)
     fault("replayed records", replay, apart=True)
     fault("forged records", forge, apart=True)
     fault("two gateways that see two memcacheds", split, 12, unite, apart=True)

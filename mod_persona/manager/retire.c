@@ -402,7 +402,9 @@ void persona_retire_due(persona_manager_t *m, persona_tasks_t *tasks)
             continue;
         }
         e->busy = 1;
-        crew = e->retire == PERSONA_RETIRE_RELEASE ? m->hooks : e->retire >= PERSONA_RETIRE_DESTROY ? site->retires : NULL;
+        crew = e->retire == PERSONA_RETIRE_RELEASE    ? m->hooks
+               : e->retire >= PERSONA_RETIRE_DESTROY ? site->retires
+                                                     : NULL;
         persona_tasks_add(tasks, m, site, crew, retire_job, e->uuid, NULL);
     }
 }

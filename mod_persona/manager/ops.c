@@ -26,6 +26,8 @@
 /** A manager that has not read its computes yet knows of no session: so long a question waits for that. */
 #define START_PATIENCE apr_time_from_sec(3)
 #define CLAIM_TRIES    3
+#define FORGET_TRIES   3
+#define FORGET_PAUSE   apr_time_from_msec(200)
 /** Who got a desktop within that did not wait for it. */
 #define INSTANT apr_time_from_msec(100)
 #define ROLES_MAX      256
@@ -195,7 +197,7 @@ static json_t *op_find(persona_manager_t *m, const persona_ipc_peer_t *peer, con
     app = persona_ops_text(request, "app", PERSONA_NAME_MAX);
     if (session) {
         status = find_session(m, session, entry, &record, p);
-        if (status == APR_SUCCESS && !persona_retire_if_over(m, entry->uuid, p)) {
+        if (status == APR_SUCCESS && persona_retire_if_over(m, entry->uuid, p) <= 0) {
             name_user(m, user, app, entry);
             return record_answer(entry);
         }
@@ -215,7 +217,7 @@ static json_t *op_find(persona_manager_t *m, const persona_ipc_peer_t *peer, con
         *entry = *e;
     }
     persona_manager_unlock(m);
-    return e && !persona_retire_if_over(m, entry->uuid, p) ? record_answer(entry) : persona_ops_status("none", NULL);
+    return e && persona_retire_if_over(m, entry->uuid, p) <= 0 ? record_answer(entry) : persona_ops_status("none", NULL);
 }
 
 /* ---- assign, claim, demand ---- */
@@ -482,7 +484,7 @@ static json_t *op_end(persona_manager_t *m, const persona_ipc_peer_t *peer, cons
     persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry)), *e;
     persona_record_t *record;
     apr_status_t status;
-    int done = 0;
+    int done = 0, tries;
 
     if (!session || (!peer->control && !user)) {
         return bad("end needs \"session\" and \"user\"");
@@ -509,7 +511,9 @@ static json_t *op_end(persona_manager_t *m, const persona_ipc_peer_t *peer, cons
     if (done) {
         PERSONA_FAULT(release_begun);
         /* Before the answer: the user's next click must not find the session that is going. */
-        persona_retire_forget(m, entry, p);
+        for (tries = 0; tries < FORGET_TRIES && persona_retire_forget(m, entry, p) != APR_SUCCESS; tries++) {
+            apr_sleep(FORGET_PAUSE); /* later the retirement tries on, but other gateways do not know until then */
+        }
         if (peer->control) {
             persona_events_admin(m, peer, apr_psprintf(p, "end session %.12s", session));
         }

@@ -102,10 +102,14 @@ int persona_retire_if_over(persona_manager_t *m, const char *uuid, apr_pool_t *p
 {
     const char *reason = NULL;
     persona_entry_t *e;
+    apr_status_t status;
 
-    if (!persona_manager_index_usable(m) ||
-        persona_manager_index(m, persona_session_instance_over(m->index, uuid, &reason, p)) != APR_SUCCESS) {
-        return 0;
+    if (!persona_manager_index_usable(m)) {
+        return -1;
+    }
+    status = persona_manager_index(m, persona_session_instance_over(m->index, uuid, &reason, p));
+    if (status != APR_SUCCESS) {
+        return status == APR_NOTFOUND || status == APR_EACCES ? 0 : -1;
     }
     persona_manager_lock(m);
     e = persona_entry_find(m, uuid);

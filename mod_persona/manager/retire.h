@@ -17,7 +17,7 @@ void persona_retire_due(persona_manager_t *m, persona_tasks_t *tasks);
 apr_status_t persona_retire_forget(persona_manager_t *m, const persona_entry_t *e, apr_pool_t *p);
 
 /** Whether another manager ended the session of this instance: then it is retired here too, before the compute was
- * read again. Without the lock; asks the index. */
+ * read again. 1: it did, 0: it did not, -1: the index does not say. Without the lock. */
 int persona_retire_if_over(persona_manager_t *m, const char *uuid, apr_pool_t *p);
 
 #endif

@@ -260,7 +260,7 @@ static void renew(persona_manager_t *m, persona_entry_t *copy, persona_tasks_t *
         }
     }
     if (persona_retire_if_over(m, copy->uuid, p)) {
-        return;
+        return; /* also if that is not known now: the lease has time for another try */
     }
     persona_entry_record(copy, &record);
     status = persona_manager_index(m, persona_session_renew(m->index, &record, p));

@@ -258,14 +258,14 @@ apr_status_t persona_session_remove(persona_index_t *index, const persona_record
     const char *key = persona_key_ended(index, record->session, p), *session;
     apr_status_t rv = store->set(store, group, key,
                                  persona_index_sign(index, reason, key, PERSONA_NO_GENERATION, p), ENDED_TTL);
-    apr_status_t removed;
+    apr_status_t removed, noted = APR_SUCCESS;
 
     /* Of the instance too: S may have another one next, and it is the instance that nobody may come back to. */
     if (*record->instance) {
         const char *over = persona_key_ended(index, record->instance, p);
 
-        store->set(store, persona_index_part(record->instance, p), over,
-                   persona_index_sign(index, reason, over, PERSONA_NO_GENERATION, p), ENDED_TTL);
+        noted = store->set(store, persona_index_part(record->instance, p), over,
+                           persona_index_sign(index, reason, over, PERSONA_NO_GENERATION, p), ENDED_TTL);
     }
     removed = PERSONA_FAULT_CALL(release_forget,
                                  store->remove(store, group, persona_key_session(index, record->session, p)));
@@ -278,6 +278,7 @@ apr_status_t persona_session_remove(persona_index_t *index, const persona_record
             store->remove(store, part, entry);
         }
     }
+    rv = rv == APR_SUCCESS ? noted : rv;
     return removed == APR_SUCCESS || removed == APR_NOTFOUND ? rv : removed;
 }
 

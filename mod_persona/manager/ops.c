@@ -217,7 +217,8 @@ static json_t *op_find(persona_manager_t *m, const persona_ipc_peer_t *peer, con
         *entry = *e;
     }
     persona_manager_unlock(m);
-    return e && persona_retire_if_over(m, entry->uuid, p) <= 0 ? record_answer(entry) : persona_ops_status("none", NULL);
+    return e && persona_retire_if_over(m, entry->uuid, p) <= 0 ? record_answer(entry)
+                                                               : persona_ops_status("none", NULL);
 }
 
 /* ---- assign, claim, demand ---- */

@@ -164,15 +164,18 @@ static void job_name_session(void *arg, apr_pool_t *p)
     const char *session = NULL;
     persona_result_t res = {0};
     persona_entry_t *e, *other;
-    int open;
+    int open, aged = 0;
 
     persona_manager_lock(m);
     e = persona_entry_find(m, task->uuid);
     open = e && e->orphan_since && e->retire == PERSONA_RETIRE_NONE;
+    if (open) { /* another manager may be about to give it up */
+        aged = persona_manager_now(m) - e->orphan_since > PERSONA_ATTACH_TIMEOUT / 2;
+    }
     persona_manager_unlock(m);
     if (open && c->provider->fence_session(c, task->uuid, &session, &res, p) == APR_SUCCESS &&
         strlen(session) < PERSONA_SESSION_LEN && *session && !strchr(session, ':') &&
-        persona_arbiter_name(task->site, task->uuid, session, p) == APR_SUCCESS) {
+        (!aged || persona_arbiter_name(task->site, task->uuid, session, p) == APR_SUCCESS)) {
         persona_manager_lock(m);
         e = persona_entry_find(m, task->uuid);
         other = persona_entry_of_session(m, session);

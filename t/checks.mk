@@ -2,6 +2,7 @@
 check_SCRIPTS += \
 	t/check_directives \
 	t/check_dist \
+	t/check_faults \
 	t/check_keys \
 	t/check_layers \
 	t/check_style \
@@ -28,6 +29,14 @@ EXTRA_DIST += \
 	t/bench/run \
 	t/conf/httpd.conf.in \
 	t/conf/modules.conf \
+	t/fault/coverage \
+	t/fault/fault_site.py \
+	t/fault/httpd.conf \
+	t/fault/image \
+	t/fault/marker.c \
+	t/fault/people.py \
+	t/fault/prepare \
+	t/fault/test_fault.py \
 	t/history/test_history.py \
 	t/manager/manager_site.py \
 	t/manager/test_manager.py \

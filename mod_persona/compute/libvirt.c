@@ -38,6 +38,7 @@
 
 #include "compute/libvirt.h"
 #include "persona/digest.h"
+#include "persona/fault.h"
 #include "persona/text.h"
 
 #define IMAGES_DEFAULT "/var/lib/persona/images"
@@ -441,11 +442,14 @@ static apr_status_t create_work(libvirt_t *lv, virConnectPtr conn, void *data, p
 {
     libvirt_plan_t *plan = data;
     persona_result_t ignored;
-    apr_status_t status = prepare(lv, conn, plan, res, p);
+    apr_status_t status;
 
+    PERSONA_FAULT(refill_intended);
+    status = prepare(lv, conn, plan, res, p);
     if (status == APR_SUCCESS) {
         status = boot(lv, conn, plan, res, p);
     }
+    PERSONA_FAULT(refill_booted);
     if (status == APR_SUCCESS) {
         return write_intent(lv, conn, plan, LIBVIRT_MADE, NULL, res, p);
     }
@@ -535,6 +539,7 @@ static apr_status_t destroy_work(libvirt_t *lv, virConnectPtr conn, void *data, 
     if (status != APR_SUCCESS && status != APR_ENOENT) {
         return status;
     }
+    PERSONA_FAULT(retire_unmaking);
     domain = virDomainLookupByUUIDString(conn, uuid);
     if (!domain && libvirt_error_code() != VIR_ERR_NO_DOMAIN) {
         return libvirt_failed(conn, res, "engine", "cannot look for the instance");
@@ -549,6 +554,7 @@ static apr_status_t destroy_work(libvirt_t *lv, virConnectPtr conn, void *data, 
             return status;
         }
     }
+    PERSONA_FAULT(retire_stopped);
     persona_result_set(res, APR_SUCCESS, NULL, "%s", "");
     status = libvirt_volume_delete(lv, conn, uuid, res, p);
     if (status == APR_SUCCESS) {

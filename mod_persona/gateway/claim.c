@@ -11,6 +11,7 @@
 #include <apr_strings.h>
 
 #include "gateway.h"
+#include "persona/fault.h"
 #include "persona/match.h"
 
 #define CALL_MAX apr_time_from_sec(2)
@@ -75,6 +76,14 @@ static int find_in_child(persona_visit_t *visit)
            (*visit->user && record_take(visit, persona_child_recall(user_key(visit), p)));
 }
 
+/** A record may outlive its session in the index, by a late or a replayed write; the note of the end stays. */
+static int record_over(persona_index_t *index, const persona_record_t *record, apr_pool_t *p)
+{
+    const char *reason;
+
+    return persona_session_instance_over(index, record->instance, &reason, p) == APR_SUCCESS;
+}
+
 /** *looked: the index has nothing of the session, but perhaps a note of why it *ended. */
 static int find_in_index(persona_visit_t *visit, int *looked, const char **ended)
 {
@@ -87,13 +96,14 @@ static int find_in_index(persona_visit_t *visit, int *looked, const char **ended
         return 0;
     }
     if (*visit->session && persona_session_look(index, visit->session, &record, ended, p) == APR_SUCCESS) {
-        if (record_take(visit, record)) {
+        if (record && !record_over(index, record, p) && record_take(visit, record)) {
             return 1;
         }
         *looked = record == NULL;
     }
     return *visit->user && persona_session_of_user(index, visit->user, visit->app, &session, p) == APR_SUCCESS &&
-           persona_session_get(index, session, &record, p) == APR_SUCCESS && record_take(visit, record);
+           persona_session_get(index, session, &record, p) == APR_SUCCESS && !record_over(index, record, p) &&
+           record_take(visit, record);
 }
 
 /** One `find`: READY, ENDED, NONE or DOWN. Takes the request's reference. */
@@ -103,7 +113,9 @@ static persona_visit_e find_ask(persona_visit_t *visit, json_t *request)
     persona_record_t *record = NULL;
     json_t *answer = NULL, *json;
 
-    if (persona_child_call(request, &answer, call_deadline(visit, CALL_MAX)) != APR_SUCCESS) {
+    if (PERSONA_FAULT_CALL(claim_find, persona_child_call(request, &answer, call_deadline(visit, CALL_MAX))) !=
+        APR_SUCCESS) {
+        json_decref(answer);
         json_decref(request);
         return PERSONA_VISIT_DOWN;
     }
@@ -115,6 +127,9 @@ static persona_visit_e find_ask(persona_visit_t *visit, json_t *request)
     if (json && persona_record_from_json(&record, json, visit->r->pool) == APR_SUCCESS &&
         record_take(visit, record)) {
         outcome = PERSONA_VISIT_READY;
+    }
+    else if (status_is(answer, "unknown")) {
+        outcome = PERSONA_VISIT_DOWN;
     }
     else if (text_of(answer, "ended")) {
         visit->reason = apr_pstrdup(visit->r->pool, text_of(answer, "ended"));
@@ -244,7 +259,7 @@ static persona_assign_e assign(void *baton, const persona_record_t *slot, const 
         roles_json(ask->visit), "app", ask->visit->app, "ticket", (json_int_t)ticket, "arrived",
         (json_int_t)ask->claim->arrived, "cold", ask->claim->arrived + INSTANT < ask->began);
 
-    if (persona_child_call(request, &answer, deadline) == APR_SUCCESS) {
+    if (PERSONA_FAULT_CALL(claim_ask, persona_child_call(request, &answer, deadline)) == APR_SUCCESS) {
         if (status_is(answer, "no")) {
             outcome = json_is_false(json_object_get(answer, "asked")) ? PERSONA_ASSIGN_SKIP : PERSONA_ASSIGN_NO;
         }
@@ -265,6 +280,7 @@ static persona_visit_e claimed(persona_visit_t *visit, const persona_record_t *r
     persona_record_t *winner = NULL;
     json_t *answer = NULL, *request;
 
+    PERSONA_FAULT(claim_fenced);
     if (index && persona_session_add(index, record, &winner, visit->r->pool) == APR_EEXIST && winner &&
         strcmp(winner->instance, record->instance) && record_take(visit, winner)) {
         request = json_pack("{s:s, s:s, s:s}", "op", "duplicate", "session", record->session, "instance",
@@ -278,6 +294,7 @@ static persona_visit_e claimed(persona_visit_t *visit, const persona_record_t *r
                       "whose lease is over");
         return PERSONA_VISIT_DOWN;
     }
+    PERSONA_FAULT(claim_done);
     record_remember(visit);
     return PERSONA_VISIT_READY;
 }
@@ -311,7 +328,8 @@ static persona_visit_e demand(persona_visit_t *visit)
 {
     json_t *answer = NULL, *request = json_pack("{s:s, s:s, s:s, s:I}", "op", "demand", "persona", visit->persona->id,
                                                 "session", visit->session, "place", (json_int_t)visit->place);
-    apr_status_t status = persona_child_call(request, &answer, call_deadline(visit, CALL_MAX));
+    apr_status_t status = PERSONA_FAULT_CALL(
+        claim_demand, persona_child_call(request, &answer, call_deadline(visit, CALL_MAX)));
 
     if (status == APR_SUCCESS) {
         apr_int64_t place = visit->place;

@@ -18,6 +18,7 @@
 #include "cookie.h"
 #include "gateway.h"
 #include "persona/digest.h"
+#include "persona/fault.h"
 
 #define HANDLER "persona-gateway"
 #define OWN     ".persona/"
@@ -280,6 +281,8 @@ static int do_end(persona_visit_t *visit)
     persona_visit_e outcome;
     request_rec *r = visit->r;
     apr_status_t status;
+    const char *said;
+    int over;
 
     if (r->method_number != M_POST) {
         apr_table_setn(r->err_headers_out, "Allow", "POST");
@@ -295,11 +298,13 @@ static int do_end(persona_visit_t *visit)
     if (outcome == PERSONA_VISIT_READY) {
         request = json_pack("{s:s, s:s, s:s, s:s}", "op", "end", "session", visit->session, "user",
                             visit->user, "reason", "user");
-        status = persona_child_call(request, &answer, visit->deadline);
+        status = PERSONA_FAULT_CALL(release_ask, persona_child_call(request, &answer, visit->deadline));
+        said = json_string_value(json_object_get(answer, "status"));
+        over = status == APR_SUCCESS && said && strcmp(said, "unknown");
         json_decref(request);
         json_decref(answer);
         persona_child_forget(visit->record);
-        if (status != APR_SUCCESS) {
+        if (!over) {
             return persona_page_outcome(visit, PERSONA_VISIT_DOWN);
         }
         /* Who ended it knows: the next click begins anew, without meeting the note of why it ended. */

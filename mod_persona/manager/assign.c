@@ -16,9 +16,11 @@
 
 #include <apr_strings.h>
 
+#include "arbiter.h"
 #include "assign.h"
 #include "events.h"
 #include "monotonic.h"
+#include "persona/fault.h"
 
 /** Guarded by the manager's lock; freed with its last reference. */
 typedef struct assign_t {
@@ -175,6 +177,19 @@ static void settle(persona_manager_t *m, assign_t *a, const persona_instance_t *
     say(a, PERSONA_ASSIGN_YES, "");
 }
 
+/** Fenced before this manager asked, by nobody that could be named: another may be giving it up. */
+static int was_orphan(persona_manager_t *m, const char *uuid)
+{
+    const persona_entry_t *e;
+    int orphan;
+
+    persona_manager_lock(m);
+    e = persona_entry_find(m, uuid);
+    orphan = e && e->orphan_since;
+    persona_manager_unlock(m);
+    return orphan;
+}
+
 /** Ask the provider. Fills outcome and reason; the tasks that follow are added. */
 static void ask_provider(assign_t *a, persona_catalog_t *catalog, persona_tasks_t *tasks,
                          apr_pool_t *p)
@@ -188,7 +203,7 @@ static void ask_provider(assign_t *a, persona_catalog_t *catalog, persona_tasks_
     persona_entry_t *e;
     apr_status_t status;
 
-    status = c->provider->fence(c, a->instance, a->session, &res, p);
+    status = PERSONA_FAULT_CALL(assign_fence, c->provider->fence(c, a->instance, a->session, &res, p));
     if (status == APR_EEXIST) {
         persona_manager_lock(m);
         e = persona_entry_find(m, a->instance);
@@ -213,7 +228,17 @@ static void ask_provider(assign_t *a, persona_catalog_t *catalog, persona_tasks_
         return;
     }
 
-    status = c->provider->inspect(c, a->instance, &instance, &res, p);
+    PERSONA_FAULT(assign_fenced);
+    if (was_orphan(m, a->instance)) {
+        status = persona_arbiter_name(a->site, a->instance, a->session, p);
+        if (status != APR_SUCCESS) {
+            persona_manager_lock(m);
+            say(a, status == APR_EEXIST ? PERSONA_ASSIGN_NO : PERSONA_ASSIGN_UNKNOWN, "it is being retired");
+            persona_manager_unlock(m);
+            return;
+        }
+    }
+    status = PERSONA_FAULT_CALL(assign_inspect, c->provider->inspect(c, a->instance, &instance, &res, p));
     flaw = status == APR_SUCCESS ? unfit(instance, persona) : NULL;
     persona_manager_lock(m);
     if (status == APR_ENOENT) {
@@ -258,6 +283,7 @@ static void assign_job(void *arg, apr_pool_t *p)
     persona_tasks_init(&tasks, p);
     ask_provider(a, catalog, &tasks, p);
     persona_catalog_release(catalog);
+    PERSONA_FAULT(assign_settled);
 
     persona_manager_lock(m);
     a->done = 1;
@@ -385,7 +411,7 @@ void persona_job_mark_assigned(void *arg, apr_pool_t *p)
     }
     persona_manager_unlock(m);
     if (go) {
-        status = c->provider->mark(c, task->uuid, &mark, &res, p);
+        status = PERSONA_FAULT_CALL(assign_mark, c->provider->mark(c, task->uuid, &mark, &res, p));
         persona_manager_lock(m);
         e = persona_entry_find(m, task->uuid);
         if (e) {
@@ -407,6 +433,8 @@ apr_status_t persona_session_find(persona_manager_t *m, const char *session, per
                                   apr_pool_t *p)
 {
     persona_entry_t *e, *found = NULL;
+    char unnamed[PERSONA_UUID_LEN] = "", compute[PERSONA_NAME_MAX + 1];
+    apr_status_t status = APR_NOTFOUND;
     assign_t *a;
 
     persona_manager_lock(m);
@@ -422,18 +450,97 @@ apr_status_t persona_session_find(persona_manager_t *m, const char *session, per
     }
     else {
         /* A fence whose metadata was never written says only whether a given session is the one. */
-        found = persona_entry_unnamed_of(m, session, p);
-        if (found) {
-            persona_entry_bind(m, found, session, NULL, NULL);
-            found->state = PERSONA_INSTANCE_ASSIGNED;
-            found->assigned_at = persona_manager_now(m);
-            found->changed = found->assigned_at;
+        e = persona_entry_unnamed_of(m, session, p);
+        if (e) {
+            persona_copy(unnamed, e->uuid);
+            persona_copy(compute, e->compute);
         }
+    }
+    if (*unnamed) {
+        persona_manager_unlock(m);
+        status = persona_arbiter_name(persona_site_find(m, compute), unnamed, session, p);
+        persona_manager_lock(m);
+        e = persona_entry_find(m, unnamed);
+        if (status == APR_SUCCESS && e && e->retire == PERSONA_RETIRE_NONE &&
+            (!*e->session || !strcmp(e->session, session))) {
+            found = e;
+            if (!*e->session) {
+                persona_entry_bind(m, e, session, NULL, NULL);
+                e->assigned_at = persona_manager_now(m);
+            }
+            e->state = PERSONA_INSTANCE_ASSIGNED;
+            e->changed = persona_manager_now(m);
+        }
+        status = status == APR_SUCCESS || status == APR_EEXIST ? APR_NOTFOUND : status;
     }
     if (found) {
         found->local = 1;
         *entry = *found;
     }
     persona_manager_unlock(m);
-    return found ? APR_SUCCESS : APR_NOTFOUND;
+    return found ? APR_SUCCESS : status;
+}
+
+/** With the lock: what the index and the provider say of a session that was not known here. */
+static persona_entry_t *take_in(persona_manager_t *m, const persona_record_t *record, const persona_instance_t *i,
+                                const char *token)
+{
+    persona_entry_t *e = persona_entry_find(m, record->instance),
+                    *other = persona_entry_of_session(m, record->session);
+
+    if ((e && e->retire != PERSONA_RETIRE_NONE) || (other && other != e)) {
+        return NULL;
+    }
+    e = note_instance(m, i);
+    if (other != e) {
+        persona_entry_bind(m, e, record->session, record->user, record->app);
+        e->assigned_at = i->assigned_at ? i->assigned_at : record->started;
+        e->home = record->home;
+        e->cold = record->cold;
+    }
+    if (!e->shaped) {
+        e->stream = record->stream;
+        e->pass_user = record->pass_user;
+        persona_copy(e->path, record->path);
+    }
+    e->state = PERSONA_INSTANCE_ASSIGNED;
+    e->changed = persona_manager_now(m);
+    e->local = 1;
+    persona_copy(e->token, token);
+    return e;
+}
+
+apr_status_t persona_session_learn(persona_manager_t *m, const persona_record_t *record, persona_entry_t *entry,
+                                   apr_pool_t *p)
+{
+    persona_site_t *site = persona_site_find(m, record->compute);
+    persona_instance_t *i = NULL;
+    persona_result_t res = {0};
+    const char *token = NULL;
+    persona_entry_t *e;
+    apr_status_t status;
+
+    if (!site) {
+        return APR_NOTFOUND;
+    }
+    status = site->compute->provider->fence_holder(site->compute, record->instance, &token, &res, p);
+    if (status == APR_SUCCESS) {
+        if (strcmp(token, persona_fence_token(record->session, record->instance, p))) {
+            return APR_NOTFOUND;
+        }
+        status = site->compute->provider->inspect(site->compute, record->instance, &i, &res, p);
+    }
+    if (status != APR_SUCCESS) {
+        return status == APR_ENOENT ? APR_NOTFOUND : status;
+    }
+    if (i->state == PERSONA_INSTANCE_RETIRING || i->state == PERSONA_INSTANCE_GONE || !i->running) {
+        return APR_NOTFOUND;
+    }
+    persona_manager_lock(m);
+    e = take_in(m, record, i, token);
+    if (e) {
+        *entry = *e;
+    }
+    persona_manager_unlock(m);
+    return e ? APR_SUCCESS : APR_NOTFOUND;
 }

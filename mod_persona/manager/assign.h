@@ -27,9 +27,16 @@ persona_assign_e persona_assign(persona_manager_t *m, const persona_ask_t *ask, 
                                 apr_pool_t *p);
 
 /** Find the session's entry; where its fence names nobody yet, ask the fences whether they are this session's.
- * APR_SUCCESS and a copy; APR_NOTFOUND: this session has none. Without the lock. */
+ * APR_SUCCESS and a copy; APR_NOTFOUND: this session has none; any other: it may have one, and its compute did not say.
+ * Without the lock. */
 apr_status_t persona_session_find(persona_manager_t *m, const char *session, persona_entry_t *entry,
                                   apr_pool_t *p);
+
+/** A session that another manager assigned since the compute was last read here: `record` is what the index has of it.
+ * The provider is asked. APR_SUCCESS and a copy; APR_NOTFOUND: the session does not have that instance; any other: the
+ * provider did not say. Without the lock. */
+apr_status_t persona_session_learn(persona_manager_t *m, const persona_record_t *record, persona_entry_t *entry,
+                                   apr_pool_t *p);
 
 /** Job (persona_task_t): write session, user, app beside an assigned instance. */
 void persona_job_mark_assigned(void *arg, apr_pool_t *p);

@@ -4,7 +4,8 @@
  * @brief Create an instance, wait until its stream answers, mark it ready.
  *
  * Failures are bounded: after each the persona waits 1, 2, 4 ... 60 s; after five in a row it is "failing", with the
- * reason in its stock, and is tried every five minutes. One success ends that.
+ * reason in its stock, and is tried every five minutes. One success ends that. In a row means one after the other: what
+ * had begun before the last failure tells nothing new, as when a compute that is away for a moment fails all at once.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "boot.h"
 #include "events.h"
 #include "persona/digest.h"
+#include "persona/fault.h"
 #include "probe.h"
 
 #define FAILURES_MAX  5
@@ -24,10 +26,15 @@
 #define CHECK_PATIENCE apr_time_from_sec(4)
 #define CHECK_FAILURES 2
 
-static void note_failure(persona_manager_t *m, persona_stock_t *stock, const char *reason)
+static void note_failure(persona_manager_t *m, persona_stock_t *stock, apr_time_t began, const char *reason)
 {
     apr_interval_time_t pause = apr_time_from_sec(1) << (stock->failures < 6 ? stock->failures : 6);
 
+    persona_copy(stock->problem, reason);
+    if (stock->failures && began <= stock->failed_at) {
+        return;
+    }
+    stock->failed_at = persona_manager_now(m);
     stock->failures++;
     if (stock->failures >= FAILURES_MAX) {
         pause = FAILING_PAUSE;
@@ -35,8 +42,7 @@ static void note_failure(persona_manager_t *m, persona_stock_t *stock, const cha
     else if (pause > PAUSE_MAX) {
         pause = PAUSE_MAX;
     }
-    stock->next_boot = persona_manager_now(m) + pause;
-    persona_copy(stock->problem, reason);
+    stock->next_boot = stock->failed_at + pause;
 }
 
 void persona_boot_failed(persona_manager_t *m, persona_entry_t *e, const char *reason)
@@ -44,7 +50,7 @@ void persona_boot_failed(persona_manager_t *m, persona_entry_t *e, const char *r
     if (e->retire != PERSONA_RETIRE_NONE) {
         return;
     }
-    note_failure(m, persona_stock_of(m, e->persona_id), reason);
+    note_failure(m, persona_stock_of(m, e->persona_id), e->created, reason);
     persona_events_fail(m, e, reason);
     persona_entry_retire(m, e, reason);
 }
@@ -98,7 +104,8 @@ static apr_status_t check_caps(persona_manager_t *m, persona_site_t *site, const
 {
     apr_array_header_t *instances;
     persona_stock_t *stock;
-    apr_status_t status = site->compute->provider->list(site->compute, &instances, res, p);
+    apr_status_t status = PERSONA_FAULT_CALL(refill_count,
+                                             site->compute->provider->list(site->compute, &instances, res, p));
     count_t count;
     int wanted;
 
@@ -121,9 +128,10 @@ static apr_status_t check_caps(persona_manager_t *m, persona_site_t *site, const
     return APR_SUCCESS;
 }
 
+/** *left: it failed, and something of it may still be there. */
 static apr_status_t make_instance(persona_manager_t *m, persona_site_t *site,
                                   const persona_t *persona, const persona_task_t *task,
-                                  persona_result_t *res, apr_pool_t *p)
+                                  int *left, persona_result_t *res, apr_pool_t *p)
 {
     persona_compute_t *c = site->compute;
     char key[PERSONA_HEX256_LEN];
@@ -135,9 +143,9 @@ static apr_status_t make_instance(persona_manager_t *m, persona_site_t *site,
         return status;
     }
     persona_hmac(m->hook_keys[0], strlen(m->hook_keys[0]), task->uuid, strlen(task->uuid), key);
-    status = c->provider->create(c, persona, &how, res, p);
+    status = PERSONA_FAULT_CALL(refill_create, c->provider->create(c, persona, &how, res, p));
     if (status != APR_SUCCESS) {
-        c->provider->destroy(c, task->uuid, &ignored, p);
+        *left = c->provider->destroy(c, task->uuid, &ignored, p) != APR_SUCCESS;
     }
     return status;
 }
@@ -154,6 +162,7 @@ static void create_job(void *arg, apr_pool_t *p)
     persona_entry_t *e;
     apr_status_t status = APR_ENOENT;
     apr_time_t began = persona_manager_now(m);
+    int left = 0;
     char persona_id[PERSONA_NAME_MAX + 1] = "";
 
     persona_manager_lock(m);
@@ -164,8 +173,9 @@ static void create_job(void *arg, apr_pool_t *p)
     persona_manager_unlock(m);
     persona = persona_catalog_find(catalog, persona_id);
     if (persona) {
-        status = make_instance(m, site, persona, task, &res, p);
+        status = make_instance(m, site, persona, task, &left, &res, p);
     }
+    PERSONA_FAULT(refill_created);
     if (status == APR_SUCCESS && site->compute->provider->inspect(site->compute, task->uuid, &made,
                                                                   &res, p) != APR_SUCCESS) {
         made = NULL; /* the next reading has it */
@@ -193,10 +203,16 @@ static void create_job(void *arg, apr_pool_t *p)
             persona_stock_of(m, persona_id)->next_boot = persona_manager_now(m) + apr_time_from_sec(1);
         }
         else if (persona) {
-            note_failure(m, persona_stock_of(m, persona_id), res.detail);
+            note_failure(m, persona_stock_of(m, persona_id), e->created, res.detail);
             persona_events_fail(m, e, res.detail);
         }
-        persona_entry_drop(m, e);
+        if (left) {
+            e->busy = 0;
+            persona_entry_retire(m, e, res.detail);
+        }
+        else {
+            persona_entry_drop(m, e);
+        }
     }
     persona_site_wake(site);
     persona_manager_unlock(m);
@@ -245,7 +261,8 @@ static void ready_job(void *arg, apr_pool_t *p)
     int failures = 0;
 
     mark.ready_at = persona_manager_now(m);
-    status = c->provider->mark(c, task->uuid, &mark, &res, p);
+    status = PERSONA_FAULT_CALL(refill_ready, c->provider->mark(c, task->uuid, &mark, &res, p));
+    PERSONA_FAULT(refill_readied);
     persona_manager_lock(m);
     e = persona_entry_find(m, task->uuid);
     if (e) {

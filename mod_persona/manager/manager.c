@@ -3,7 +3,7 @@
  * @file manager.c
  * @brief The process: sockets, threads, and the loop that ticks.
  *
- * The calling thread is the ticking thread. It wakes every second (planner leases last three), at a wake
+ * The calling thread is the ticking thread. It wakes every second (planner leases last two), at a wake
  * from another thread, and when a signal or the end of the lifeline says stop; the forecast is asked on schedule.
  * Nothing in the loop waits for a provider: each compute is read by its own thread, and jobs go to its crew.
  * What may wait is the index, and its breaker lets it fail once a second.
@@ -185,12 +185,15 @@ static void finish(persona_manager_t *m)
     for (i = 0; i < m->site_count; i++) {
         persona_crew_rest(m->sites[i].claims, 0);
         persona_crew_rest(m->sites[i].work, 0);
+        persona_crew_rest(m->sites[i].retires, 0);
     }
     for (i = 0; i < m->site_count; i++) {
         pause = until - persona_monotonic_now();
         left += persona_crew_rest(m->sites[i].claims, pause > 0 ? pause : 0);
         pause = until - persona_monotonic_now();
         left += persona_crew_rest(m->sites[i].work, pause > 0 ? pause : 0);
+        pause = until - persona_monotonic_now();
+        left += persona_crew_rest(m->sites[i].retires, pause > 0 ? pause : 0);
     }
     if (left) {
         persona_log(PERSONA_LOG_WARNING, 0, "%d calls to computes did not end in time; the next manager finds out "

@@ -10,12 +10,14 @@
 
 #include <apr_strings.h>
 
+#include "arbiter.h"
 #include "assign.h"
 #include "events.h"
 #include "forecaster.h"
 #include "monotonic.h"
 #include "ops.h"
 #include "persona/digest.h"
+#include "persona/fault.h"
 #include "pool/session.h"
 #include "retire.h"
 #include "sessions.h"
@@ -24,6 +26,8 @@
 /** A manager that has not read its computes yet knows of no session: so long a question waits for that. */
 #define START_PATIENCE apr_time_from_sec(3)
 #define CLAIM_TRIES    3
+#define FORGET_TRIES   3
+#define FORGET_PAUSE   apr_time_from_msec(200)
 /** Who got a desktop within that did not wait for it. */
 #define INSTANT apr_time_from_msec(100)
 #define ROLES_MAX      256
@@ -144,6 +148,44 @@ static json_t *find_in_index(persona_manager_t *m, const char *session, int look
     return answer;
 }
 
+/** The session's entry, also if another manager assigned it since the compute was last read here. Neither APR_SUCCESS
+ * nor APR_NOTFOUND: the index has *record, and the compute does not say whether it is true. `looked`: the caller saw
+ * that the index has none. */
+static apr_status_t find_session(persona_manager_t *m, const char *session, int looked, persona_entry_t *entry,
+                                 persona_record_t **record, apr_pool_t *p)
+{
+    apr_status_t status = persona_session_find(m, session, entry, p);
+
+    *record = NULL;
+    if (status != APR_NOTFOUND || looked || !persona_manager_index_usable(m) ||
+        persona_manager_index(m, persona_session_get(m->index, session, record, p)) != APR_SUCCESS) {
+        *record = NULL;
+        return status;
+    }
+    return persona_session_learn(m, *record, entry, p);
+}
+
+/** A session of which nothing was left but the fence has the user and app of whoever knows its S. */
+static void name_user(persona_manager_t *m, const char *user, const char *app, persona_entry_t *entry)
+{
+    persona_entry_t *e;
+
+    if (*entry->user || !user || !app) {
+        return;
+    }
+    persona_manager_lock(m);
+    e = persona_entry_of_session(m, entry->session);
+    if (e && !strcmp(e->uuid, entry->uuid) && !*e->user) {
+        persona_entry_bind(m, e, e->session, user, app);
+        e->dirty = 1;
+        *entry = *e;
+        if (persona_site_find(m, e->compute)) {
+            persona_site_wake(persona_site_find(m, e->compute)); /* writes the metadata */
+        }
+    }
+    persona_manager_unlock(m);
+}
+
 /** With the lock. */
 static int sessions_of_user(persona_manager_t *m, const char *user)
 {
@@ -162,9 +204,11 @@ static json_t *op_find(persona_manager_t *m, const persona_ipc_peer_t *peer, con
     const char *session = session_of(request);
     const char *user = persona_ops_text(request, "user", PERSONA_USER_MAX);
     const char *app = persona_ops_text(request, "app", PERSONA_NAME_MAX);
+    int looked = json_is_true(json_object_get(request, "looked")), sessions = 0;
     persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry)), *e = NULL;
+    persona_record_t *record;
     json_t *answer = NULL;
-    int sessions = 0;
+    apr_status_t status;
 
     (void)peer;
     user = user && *user && app ? user : NULL;
@@ -172,11 +216,17 @@ static json_t *op_find(persona_manager_t *m, const persona_ipc_peer_t *peer, con
         return bad("find needs \"session\" (64 hexadecimal digits), or \"user\" and \"app\"");
     }
     wait_for_start(m);
-    if (session && persona_session_find(m, session, entry, p) == APR_SUCCESS) {
-        return record_answer(entry);
-    }
     if (session) {
-        answer = find_in_index(m, session, json_is_true(json_object_get(request, "looked")), p);
+        status = find_session(m, session, looked, entry, &record, p);
+        if (status == APR_SUCCESS && persona_retire_if_over(m, entry->uuid, p) <= 0) {
+            name_user(m, user, app, entry);
+            return record_answer(entry);
+        }
+        if (status != APR_SUCCESS && status != APR_NOTFOUND) {
+            return record ? json_pack("{s:s, s:o}", "status", "ok", "record", persona_record_to_json(record))
+                          : persona_ops_status("unknown", "the compute of this session does not answer");
+        }
+        answer = find_in_index(m, session, looked, p);
         if (json_object_get(answer, "record")) {
             return answer;
         }
@@ -191,7 +241,7 @@ static json_t *op_find(persona_manager_t *m, const persona_ipc_peer_t *peer, con
         sessions = sessions_of_user(m, user);
         persona_manager_unlock(m);
     }
-    if (e) {
+    if (e && persona_retire_if_over(m, entry->uuid, p) <= 0) {
         json_decref(answer);
         return record_answer(entry);
     }
@@ -343,13 +393,18 @@ static json_t *claim(persona_manager_t *m, const persona_t *persona, persona_ask
     persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry));
     char uuid[PERSONA_UUID_LEN], compute[PERSONA_NAME_MAX + 1], reason[PERSONA_REASON_MAX];
     apr_time_t now = persona_manager_now(m);
+    apr_status_t status;
     int i;
 
     if (ask->arrived <= 0 || ask->arrived > now) {
         ask->arrived = now;
     }
-    if (persona_session_find(m, ask->session, entry, p) == APR_SUCCESS) {
+    status = persona_session_find(m, ask->session, entry, p);
+    if (status == APR_SUCCESS) {
         return record_answer(entry);
+    }
+    if (status != APR_NOTFOUND) {
+        return progress_answer(m, persona, ask->session, -1, "wait"); /* it may have one, and must not get another */
     }
     persona_manager_lock(m);
     /* Whoever polls came when they first asked, and who has waited is not served warm. */
@@ -445,14 +500,19 @@ static json_t *op_attach(persona_manager_t *m, const persona_ipc_peer_t *peer,
     const char *session = session_of(request), *instance = instance_of(request);
     json_int_t streams = json_integer_value(json_object_get(request, "streams"));
     persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry)), *e;
+    persona_record_t *record;
+    apr_status_t status;
     int ok = 0;
 
     if (!session || !instance || streams < 0 || streams > 100000) {
         return bad("attach needs \"session\", \"instance\" and \"streams\"");
     }
     wait_for_start(m);
-    if (persona_session_find(m, session, entry, p) == APR_SUCCESS &&
-        !strcmp(entry->uuid, instance)) {
+    status = find_session(m, session, 0, entry, &record, p);
+    if (status != APR_SUCCESS && status != APR_NOTFOUND) {
+        return persona_ops_status("unknown", "the compute of this session does not answer");
+    }
+    if (status == APR_SUCCESS && !strcmp(entry->uuid, instance)) {
         persona_manager_lock(m);
         e = persona_entry_of_session(m, session);
         if (e && !strcmp(e->uuid, instance)) {
@@ -472,16 +532,22 @@ static json_t *op_end(persona_manager_t *m, const persona_ipc_peer_t *peer, cons
                *reason = persona_ops_text(request, "reason", PERSONA_REASON_MAX - 1);
     const char *user = persona_ops_text(request, "user", PERSONA_USER_MAX);
     persona_entry_t *entry = apr_pcalloc(p, sizeof(*entry)), *e;
-    int done = 0;
+    persona_record_t *record;
+    apr_status_t status;
+    int done = 0, tries;
 
     if (!session || (!peer->control && !user)) {
         return bad("end needs \"session\" and \"user\"");
     }
     wait_for_start(m);
-    if (persona_session_find(m, session, entry, p) == APR_SUCCESS) {
+    status = find_session(m, session, 0, entry, &record, p);
+    if (status != APR_SUCCESS && status != APR_NOTFOUND) {
+        return persona_ops_status("unknown", "the compute of this session does not answer");
+    }
+    if (status == APR_SUCCESS) {
         persona_manager_lock(m);
         e = persona_entry_of_session(m, session);
-        if (e && (peer->control || !strcmp(e->user, user))) {
+        if (e && (peer->control || !*e->user || !strcmp(e->user, user))) {
             e->hands_off = 0; /* that was for those who retire what may be somebody's */
             persona_entry_retire(m, e,
                                  reason          ? reason
@@ -493,8 +559,11 @@ static json_t *op_end(persona_manager_t *m, const persona_ipc_peer_t *peer, cons
         persona_manager_unlock(m);
     }
     if (done) {
+        PERSONA_FAULT(release_begun);
         /* Before the answer: the user's next click must not find the session that is going. */
-        persona_retire_forget(m, entry, p);
+        for (tries = 0; tries < FORGET_TRIES && persona_retire_forget(m, entry, p) != APR_SUCCESS; tries++) {
+            apr_sleep(FORGET_PAUSE); /* later the retirement tries on, but other gateways do not know until then */
+        }
         if (peer->control) {
             persona_events_admin(m, peer, apr_psprintf(p, "end session %.12s", session));
         }
@@ -534,6 +603,7 @@ static json_t *op_duplicate(persona_manager_t *m, const persona_ipc_peer_t *peer
     const char *session = session_of(request), *instance = instance_of(request);
     persona_record_t *record = NULL;
     persona_entry_t *e, *other;
+    const char *kept;
 
     (void)peer;
     if (!session || !instance) {
@@ -544,6 +614,10 @@ static json_t *op_duplicate(persona_manager_t *m, const persona_ipc_peer_t *peer
             APR_SUCCESS ||
         !strcmp(record->instance, instance)) {
         return persona_ops_status("ok", NULL);
+    }
+    kept = persona_arbiter_keep(m, session, record->instance, instance, p);
+    if (!kept || strcmp(kept, record->instance)) {
+        return persona_ops_status("ok", NULL); /* decided otherwise, or not yet: the next readings see both */
     }
     persona_manager_lock(m);
     e = persona_entry_find(m, instance);

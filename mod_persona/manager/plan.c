@@ -19,6 +19,7 @@
 #define WAITER_AGE      apr_time_from_sec(6)
 #define REPLACE_AT_ONCE 2
 #define TRIM_AT_ONCE    4
+#define START_PATIENCE  apr_time_from_sec(10)
 
 typedef struct census_t {
     int ready, stale, creating, assigned;
@@ -72,8 +73,10 @@ static int boots_under_way(persona_manager_t *m, const persona_site_t *site)
     for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
         const persona_entry_t *e = apr_hash_this_val(hi);
 
+        /* One that does not even run by now is being made by nobody, and goes when its time is over. */
         count += e->state == PERSONA_INSTANCE_CREATING && e->retire == PERSONA_RETIRE_NONE &&
-                 !strcmp(e->compute, site->conf->name);
+                 !strcmp(e->compute, site->conf->name) &&
+                 (e->running || e->busy || persona_manager_now(m) - e->created < START_PATIENCE);
     }
     return count;
 }

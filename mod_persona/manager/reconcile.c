@@ -13,12 +13,14 @@
 
 #include <apr_strings.h>
 
+#include "arbiter.h"
 #include "assign.h"
 #include "boot.h"
 #include "events.h"
 #include "maker.h"
 #include "monotonic.h"
 #include "persona/digest.h"
+#include "persona/fault.h"
 #include "pool/session.h"
 #include "reconcile.h"
 
@@ -32,6 +34,11 @@
 #define LET_OTHERS 100
 /** What a manager asked for with its last breath has happened by now. */
 #define LAST_BREATH apr_time_from_sec(2)
+/** Rest after a reading, as long as the reading took. */
+#define REST_MIN apr_time_from_msec(20)
+#define REST_MAX apr_time_from_sec(1)
+/** Who began to retire an instance finishes that, if it lives: the others come later, not all at once. */
+#define OTHERS_FIRST apr_time_from_sec(5)
 
 typedef struct reading_t {
     persona_manager_t *m;
@@ -44,7 +51,7 @@ typedef struct reading_t {
     apr_pool_t *p;
 } reading_t;
 
-/** A home fence that nobody is known to hold. */
+/** A fence of a home or of the arbiter that nobody is known to hold. */
 typedef struct stray_t {
     char name[80];
     apr_time_t since;
@@ -52,35 +59,50 @@ typedef struct stray_t {
 
 /* ---- jobs ---- */
 
-/** Two instances of one session: the one in the record stays, without a record the one assigned first. */
+/** With the lock: is `e` the one to keep, going by the time of assignment? */
+static int came_first(const persona_entry_t *e, const persona_entry_t *other)
+{
+    if (!e->assigned_at || e->assigned_at == other->assigned_at) {
+        return strcmp(e->uuid, other->uuid) < 0;
+    }
+    return e->assigned_at < other->assigned_at;
+}
+
+/** Two instances of one session: the one in the record stays, without a record the one assigned first. Other managers
+ * may see another record, or none; so what one of them has decided is what all do. */
 static void job_duplicate(void *arg, apr_pool_t *p)
 {
     persona_task_t *task = arg;
     persona_manager_t *m = task->manager;
     persona_entry_t *e, *other;
     persona_record_t *record = NULL;
-    char session[PERSONA_SESSION_LEN] = "";
+    const char *kept = NULL, *session = "", *rival = NULL;
 
     persona_manager_lock(m);
     e = persona_entry_find(m, task->uuid);
-    if (e) {
-        persona_copy(session, e->session);
-    }
+    session = e ? apr_pstrdup(p, e->session) : "";
     persona_manager_unlock(m);
     if (*session && persona_manager_index_usable(m) &&
-        persona_manager_index(m, persona_session_get(m->index, session, &record, p)) !=
-            APR_SUCCESS) {
+        persona_manager_index(m, persona_session_get(m->index, session, &record, p)) != APR_SUCCESS) {
         record = NULL;
     }
     persona_manager_lock(m);
     e = persona_entry_find(m, task->uuid);
     other = *session ? persona_entry_of_session(m, session) : NULL;
     if (e && other && e != other && !strcmp(e->session, session)) {
-        int keep =
-            record ? !strcmp(record->instance, e->uuid)
-                   : e->assigned_at && other->assigned_at && e->assigned_at < other->assigned_at;
-
-        if (keep) {
+        rival = apr_pstrdup(p, other->uuid);
+        kept = record ? record->instance : came_first(e, other) ? task->uuid : rival;
+    }
+    persona_manager_unlock(m);
+    if (rival) {
+        kept = !strcmp(kept, task->uuid) ? persona_arbiter_keep(m, session, task->uuid, rival, p)
+                                         : persona_arbiter_keep(m, session, rival, task->uuid, p);
+    }
+    persona_manager_lock(m);
+    e = persona_entry_find(m, task->uuid);
+    other = kept ? persona_entry_of_session(m, session) : NULL;
+    if (e && other && e != other && !strcmp(e->session, session) && !strcmp(other->uuid, rival)) {
+        if (!strcmp(kept, e->uuid)) {
             persona_entry_bind(m, e, session, NULL, NULL);
             persona_entry_retire(m, other, "its session has another instance");
         }
@@ -115,7 +137,8 @@ static void job_refence(void *arg, apr_pool_t *p)
     persona_manager_t *m = task->manager;
     persona_compute_t *c = task->site->compute;
     persona_result_t res = {0};
-    const char *token;
+    const char *token = NULL;
+    /* It may only have been set after the fences were read, by another manager's claim. */
     int missing = c->provider->fence_holder(c, task->uuid, &token, &res, p) == APR_ENOENT;
     apr_status_t status = c->provider->fence(c, task->uuid, task->text, &res, p);
     persona_entry_t *e;
@@ -147,15 +170,26 @@ static void job_name_session(void *arg, apr_pool_t *p)
     const char *session = NULL;
     persona_result_t res = {0};
     persona_entry_t *e, *other;
+    int open, aged = 0;
 
-    if (c->provider->fence_session(c, task->uuid, &session, &res, p) == APR_SUCCESS &&
-        strlen(session) < PERSONA_SESSION_LEN && !strchr(session, ':')) {
+    persona_manager_lock(m);
+    e = persona_entry_find(m, task->uuid);
+    open = e && e->orphan_since && e->retire == PERSONA_RETIRE_NONE;
+    if (open) { /* another manager may be about to give it up */
+        aged = persona_manager_now(m) - e->orphan_since > PERSONA_ATTACH_TIMEOUT / 2;
+    }
+    persona_manager_unlock(m);
+    if (open && c->provider->fence_session(c, task->uuid, &session, &res, p) == APR_SUCCESS &&
+        strlen(session) < PERSONA_SESSION_LEN && *session && !strchr(session, ':') &&
+        (!aged || persona_arbiter_name(task->site, task->uuid, session, p) == APR_SUCCESS)) {
         persona_manager_lock(m);
         e = persona_entry_find(m, task->uuid);
         other = persona_entry_of_session(m, session);
         if (e && e->orphan_since && e->retire == PERSONA_RETIRE_NONE && persona_entry_held_by(e, session, p)) {
             if (other && other->retire == PERSONA_RETIRE_NONE) {
-                persona_entry_retire(m, e, "its session has another instance");
+                persona_copy(e->session, session); /* the next reading finds both, and the managers decide */
+                e->orphan_since = 0;
+                persona_site_wake(task->site);
             }
             else {
                 persona_entry_bind(m, e, session, NULL, NULL);
@@ -188,6 +222,7 @@ static void adopt_retiring(reading_t *r, persona_entry_t *e, const persona_insta
 {
     persona_copy(e->reason, i->reason ? i->reason : "retired before this manager started");
     if (i->session && !*e->session) {
+        persona_entry_unbind(r->m, e);
         persona_copy(e->session, i->session);
         persona_copy(e->user, i->user);
         persona_copy(e->app, i->app);
@@ -198,7 +233,7 @@ static void adopt_retiring(reading_t *r, persona_entry_t *e, const persona_insta
     e->marked_at = i->retiring_at;
     e->lease_until = 0;
     if (!holds(token, r->m->retire_name, e->uuid, r->p)) {
-        e->lease_until = persona_manager_now(r->m) + PERSONA_LEASE + PERSONA_CLOCK_SKEW;
+        e->lease_until = persona_manager_now(r->m) + PERSONA_LEASE + PERSONA_CLOCK_SKEW + OTHERS_FIRST;
     }
     e->retry_at = 0;
 }
@@ -210,6 +245,7 @@ static void adopt_session(reading_t *r, persona_entry_t *e, const persona_instan
 
     if (other && other != e && other->retire == PERSONA_RETIRE_NONE) {
         if (strcmp(e->session, i->session)) {
+            persona_entry_unbind(m, e);
             persona_copy(e->session, i->session);
             persona_copy(e->user, i->user);
             persona_copy(e->app, i->app);
@@ -264,12 +300,12 @@ static void meet_fenced(reading_t *r, persona_entry_t *e, const persona_instance
         persona_entry_unnamed(m, e);
         if (!e->orphan_since) {
             e->orphan_since = persona_manager_now(m);
-            if (r->site->compute->provider->fence_session) {
-                persona_tasks_add(&r->tasks, m, r->site, NULL, job_name_session, e->uuid, NULL);
-            }
         }
-        else if (persona_manager_now(m) - e->orphan_since > PERSONA_ATTACH_TIMEOUT) {
+        if (persona_manager_now(m) - e->orphan_since > PERSONA_ATTACH_TIMEOUT) {
             persona_entry_retire(m, e, "it was assigned and nobody connected");
+        }
+        else if (r->site->compute->provider->fence_session) {
+            persona_tasks_add(&r->tasks, m, r->site, NULL, job_name_session, e->uuid, NULL);
         }
     }
 }
@@ -385,7 +421,8 @@ static void miss(reading_t *r, persona_entry_t *e)
 {
     persona_manager_t *m = r->m;
 
-    if (e->state == PERSONA_INSTANCE_CREATING) {
+    /* What another manager was making, its successor may have given up: that says nothing of the persona. */
+    if (e->state == PERSONA_INSTANCE_CREATING && !e->adopted) {
         persona_boot_failed(m, e, "its machine vanished while it was booting");
     }
     e->hands_off = 0; /* there is nothing left to keep hands off */
@@ -486,10 +523,10 @@ apr_status_t persona_reconcile(persona_site_t *site, apr_pool_t *p)
     r.started = persona_manager_now(m);
     r.tokens = apr_hash_make(p);
     persona_tasks_init(&r.tasks, p);
-    status = c->provider->fences(c, &r.fences, &res, p);
+    status = PERSONA_FAULT_CALL(read_fences, c->provider->fences(c, &r.fences, &res, p));
     answers = status == APR_SUCCESS;
     if (answers) {
-        status = c->provider->list(c, &r.instances, &res, p);
+        status = PERSONA_FAULT_CALL(read_list, c->provider->list(c, &r.instances, &res, p));
     }
     if (status != APR_SUCCESS) {
         note_failure(site, status, answers && status == APR_TIMEUP, &res);
@@ -551,10 +588,14 @@ void *persona_reconcile_thread(void *arg)
     for (;;) {
         struct timespec until;
         apr_interval_time_t pause;
+        apr_time_t began;
 
+        began = persona_monotonic_now();
         persona_reconcile(site, p);
         apr_pool_clear(p);
-        apr_sleep(apr_time_from_msec(20)); /* a burst of events is one reading */
+        /* A burst of events is one reading; and a compute that has much to do is not kept busy by being asked. */
+        pause = persona_monotonic_now() - began;
+        apr_sleep(pause < REST_MIN ? REST_MIN : pause > REST_MAX ? REST_MAX : pause);
         persona_manager_lock(m);
         pause = next_reading(site);
         until = persona_monotonic_in(pause);
@@ -567,11 +608,27 @@ void *persona_reconcile_thread(void *arg)
     return NULL;
 }
 
-/* ---- exclusive homes ---- */
+/* ---- fences of homes and of the arbiter ---- */
 
-/** With the lock: whether some session known here may hold this fence. */
-static int home_wanted(persona_manager_t *m, const persona_fence_t *f, apr_pool_t *p)
+/** The instance that a fence of the arbiter is about, or NULL. */
+static const char *instance_in(const persona_fence_t *f)
 {
+    const apr_size_t len = sizeof(PERSONA_ARBITER_NAMED) - 1;
+
+    return strncmp(f->name, PERSONA_ARBITER_NAMED, len) ? NULL : f->name + len;
+}
+
+static int may_stray(const persona_fence_t *f)
+{
+    return strlen(f->name) < sizeof(((stray_t *)0)->name) &&
+           (instance_in(f) || !strncmp(f->name, "home:", 5) ||
+            !strncmp(f->name, PERSONA_ARBITER_SESSION, strlen(PERSONA_ARBITER_SESSION)));
+}
+
+/** With the lock: whether some session or instance known here may hold this fence. */
+static int is_wanted(persona_manager_t *m, const persona_fence_t *f, apr_pool_t *p)
+{
+    const char *instance = instance_in(f);
     apr_hash_index_t *hi;
     int i;
 
@@ -583,7 +640,9 @@ static int home_wanted(persona_manager_t *m, const persona_fence_t *f, apr_pool_
     for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
         persona_entry_t *e = apr_hash_this_val(hi);
 
-        if (e->orphan_since || holds(f->token, e->session, f->name, p)) {
+        if (instance ? !strcmp(e->uuid, instance)
+                     : e->orphan_since || holds(f->token, e->session, f->name, p) ||
+                           holds(f->token, e->uuid, f->name, p)) {
             return 1;
         }
     }
@@ -595,7 +654,7 @@ static apr_interval_time_t stray_for(persona_manager_t *m, const persona_fence_t
 {
     stray_t *stray = apr_hash_get(m->strays, f->name, APR_HASH_KEY_STRING);
 
-    if (home_wanted(m, f, p)) {
+    if (is_wanted(m, f, p)) {
         if (stray) {
             apr_hash_set(m->strays, stray->name, APR_HASH_KEY_STRING, NULL);
             free(stray);
@@ -614,7 +673,7 @@ static apr_interval_time_t stray_for(persona_manager_t *m, const persona_fence_t
     return persona_manager_now(m) - stray->since;
 }
 
-void persona_job_homes(void *arg, apr_pool_t *p)
+void persona_job_strays(void *arg, apr_pool_t *p)
 {
     persona_task_t *task = arg;
     persona_manager_t *m = task->manager;
@@ -631,15 +690,15 @@ void persona_job_homes(void *arg, apr_pool_t *p)
         persona_fence_t *f = APR_ARRAY_IDX(fences, i, persona_fence_t *);
         int stray;
 
-        if (strncmp(f->name, "home:", 5) || strlen(f->name) >= sizeof(((stray_t *)0)->name)) {
+        if (!may_stray(f)) {
             continue;
         }
         persona_manager_lock(m);
         stray = stray_for(m, f, p) > PERSONA_ATTACH_TIMEOUT;
         persona_manager_unlock(m);
         if (stray) {
-            persona_log(PERSONA_LOG_WARNING, 0,
-                        "the home fence %s belongs to no session; it is removed", f->name);
+            persona_log(strncmp(f->name, "home:", 5) ? PERSONA_LOG_INFO : PERSONA_LOG_WARNING, 0,
+                        "the fence %s belongs to no session any more; it is removed", f->name);
             c->provider->unfence(c, f->name, f->token, &res, p);
         }
     }

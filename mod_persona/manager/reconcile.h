@@ -12,7 +12,8 @@
 apr_status_t persona_reconcile(persona_site_t *site, apr_pool_t *p);
 /** The thread of one compute: reads it on schedule, at events, and after a pause when it failed. */
 void *persona_reconcile_thread(void *site);
-/** Job (persona_task_t without an instance): remove home fences that belong to no session any more. */
-void persona_job_homes(void *arg, apr_pool_t *p);
+/** Job (persona_task_t without an instance): remove the fences of homes and of the arbiter that belong to no session or
+ * instance any more. */
+void persona_job_strays(void *arg, apr_pool_t *p);
 
 #endif

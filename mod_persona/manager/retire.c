@@ -15,13 +15,18 @@
 
 #include <apr_strings.h>
 
+#include "arbiter.h"
 #include "assign.h"
 #include "events.h"
 #include "forecaster.h"
+#include "persona/fault.h"
 #include "pool/session.h"
 #include "retire.h"
 
 #define RETRY_MAX apr_time_from_sec(30)
+/** How often an ended session's record is looked for, and how soon again when the index did not answer. */
+#define FORGET_CHECK apr_time_from_sec(5)
+#define FORGET_AGAIN apr_time_from_sec(1)
 
 /** What a step came to. */
 typedef enum { STEP_NEXT, STEP_AGAIN, STEP_WAIT, STEP_OVER } step_e;
@@ -33,6 +38,7 @@ typedef struct retirement_t {
     persona_entry_t e;
     persona_retire_e next;
     apr_time_t lease_until;
+    int forgotten;
     persona_result_t res;
 } retirement_t;
 
@@ -42,10 +48,10 @@ static step_e step_fence(retirement_t *r, apr_pool_t *p)
     apr_status_t status;
 
     r->next = PERSONA_RETIRE_MARK;
-    if (!*r->e.retire_owner) {
-        return STEP_NEXT;
-    }
-    status = c->provider->fence(c, r->e.uuid, r->e.retire_owner, &r->res, p);
+    status = *r->e.retire_owner
+             ? PERSONA_FAULT_CALL(retire_fence, c->provider->fence(c, r->e.uuid, r->e.retire_owner, &r->res, p))
+             /* Its fence has a holder that nobody can name: who may come back at this moment, elsewhere. */
+             : persona_arbiter_name(r->site, r->e.uuid, PERSONA_ARBITER_RETIRE, p);
     if (status == APR_EEXIST) {
         return STEP_OVER; /* somebody has it: hands off */
     }
@@ -59,7 +65,8 @@ static step_e step_mark(retirement_t *r, apr_pool_t *p)
     apr_status_t status;
 
     mark.retiring_at = persona_manager_now(r->m);
-    status = c->provider->mark(c, r->e.uuid, &mark, &r->res, p);
+    status = PERSONA_FAULT_CALL(retire_mark, c->provider->mark(c, r->e.uuid, &mark, &r->res, p));
+    PERSONA_FAULT(retire_marked);
     if (status != APR_SUCCESS && status != APR_ENOENT) {
         return STEP_AGAIN;
     }
@@ -72,23 +79,46 @@ static step_e step_mark(retirement_t *r, apr_pool_t *p)
     return STEP_NEXT;
 }
 
-void persona_retire_forget(persona_manager_t *m, const persona_entry_t *e, apr_pool_t *p)
+apr_status_t persona_retire_forget(persona_manager_t *m, const persona_entry_t *e, apr_pool_t *p)
 {
     persona_record_t *found = NULL, own;
     apr_status_t status;
 
     if (!persona_manager_index_usable(m)) {
-        return;
+        return APR_EGENERAL;
     }
     status = persona_manager_index(m, persona_session_get(m->index, e->session, &found, p));
     if (status != APR_SUCCESS && status != APR_NOTFOUND && status != APR_EACCES) {
-        return;
+        return status;
     }
-    if (status == APR_SUCCESS && strcmp(found->instance, e->uuid)) {
-        return;
+    if ((status == APR_SUCCESS && strcmp(found->instance, e->uuid)) || (status == APR_NOTFOUND && e->forgotten)) {
+        return APR_SUCCESS;
     }
     persona_entry_record(e, &own);
-    persona_manager_index(m, persona_session_remove(m->index, &own, e->reason, p));
+    return persona_manager_index(m, persona_session_remove(m->index, &own, e->reason, p));
+}
+
+int persona_retire_if_over(persona_manager_t *m, const char *uuid, apr_pool_t *p)
+{
+    const char *reason = NULL;
+    persona_entry_t *e;
+    apr_status_t status;
+
+    if (!persona_manager_index_usable(m)) {
+        return -1;
+    }
+    status = persona_manager_index(m, persona_session_instance_over(m->index, uuid, &reason, p));
+    if (status != APR_SUCCESS) {
+        return status == APR_NOTFOUND || status == APR_EACCES ? 0 : -1;
+    }
+    persona_manager_lock(m);
+    e = persona_entry_find(m, uuid);
+    if (e && *e->session) {
+        e->hands_off = 0;
+        persona_entry_retire(m, e, reason);
+    }
+    persona_manager_unlock(m);
+    return 1;
 }
 
 static step_e step_forget(retirement_t *r, apr_pool_t *p)
@@ -112,18 +142,38 @@ static step_e step_forget(retirement_t *r, apr_pool_t *p)
     }
     persona_manager_unlock(r->m);
     if (own) {
-        persona_retire_forget(r->m, &r->e, p);
+        r->forgotten = persona_retire_forget(r->m, &r->e, p) == APR_SUCCESS;
         persona_log(PERSONA_LOG_INFO, 0, "session of user %s on instance %s (%s) ended: %s",
                     r->e.user, r->e.uuid, r->e.persona_id, r->e.reason);
     }
     return STEP_NEXT;
 }
 
+/** The record may come back meanwhile: by an index that did not answer when it was removed, or that was frozen with
+ * somebody's renewal in it. So it is looked at again and again, as long as anybody may come by it. */
+static step_e step_lease(retirement_t *r, apr_pool_t *p)
+{
+    persona_entry_t *e;
+    int own;
+
+    r->next = PERSONA_RETIRE_DESTROY;
+    if (*r->e.session) {
+        persona_manager_lock(r->m);
+        e = persona_entry_of_session(r->m, r->e.session);
+        own = !e || !strcmp(e->uuid, r->e.uuid);
+        persona_manager_unlock(r->m);
+        if (own) {
+            r->forgotten = persona_retire_forget(r->m, &r->e, p) == APR_SUCCESS || r->forgotten;
+        }
+    }
+    return persona_manager_now(r->m) >= r->lease_until ? STEP_NEXT : STEP_WAIT;
+}
+
 static step_e step_destroy(retirement_t *r, apr_pool_t *p)
 {
     persona_compute_t *c = r->site->compute;
     persona_instance_t *i = NULL;
-    apr_status_t status = c->provider->inspect(c, r->e.uuid, &i, &r->res, p);
+    apr_status_t status = PERSONA_FAULT_CALL(retire_look, c->provider->inspect(c, r->e.uuid, &i, &r->res, p));
 
     if (status != APR_SUCCESS && status != APR_ENOENT) {
         return STEP_AGAIN;
@@ -143,7 +193,7 @@ static step_e step_destroy(retirement_t *r, apr_pool_t *p)
         return STEP_NEXT;
     }
     /* Also for one that is gone already: its addresses and devices are freed by this. */
-    if (c->provider->destroy(c, r->e.uuid, &r->res, p) != APR_SUCCESS) {
+    if (PERSONA_FAULT_CALL(retire_destroy, c->provider->destroy(c, r->e.uuid, &r->res, p)) != APR_SUCCESS) {
         return STEP_AGAIN;
     }
     r->next = PERSONA_RETIRE_VERIFY;
@@ -154,7 +204,7 @@ static step_e step_verify(retirement_t *r, apr_pool_t *p)
 {
     persona_compute_t *c = r->site->compute;
     persona_instance_t *i = NULL;
-    apr_status_t status = c->provider->inspect(c, r->e.uuid, &i, &r->res, p);
+    apr_status_t status = PERSONA_FAULT_CALL(retire_verify, c->provider->inspect(c, r->e.uuid, &i, &r->res, p));
 
     if (status == APR_ENOENT) {
         r->next = PERSONA_RETIRE_UNFENCE;
@@ -197,7 +247,8 @@ static step_e step_unfence(retirement_t *r, apr_pool_t *p)
     apr_status_t status = c->provider->fence_holder(c, r->e.uuid, &token, &r->res, p);
 
     if (status == APR_SUCCESS) {
-        status = c->provider->unfence(c, r->e.uuid, token, &r->res, p);
+        status = PERSONA_FAULT_CALL(retire_unfence, c->provider->unfence(c, r->e.uuid, token, &r->res, p));
+        PERSONA_FAULT(retire_unfenced);
     }
     if (status == APR_SUCCESS || status == APR_ENOENT) {
         status = unfence_home(r, p);
@@ -230,8 +281,7 @@ static step_e step_run(retirement_t *r, apr_pool_t *p)
         }
         return STEP_NEXT;
     case PERSONA_RETIRE_LEASE:
-        r->next = PERSONA_RETIRE_DESTROY;
-        return persona_manager_now(r->m) >= r->lease_until ? STEP_NEXT : STEP_WAIT;
+        return step_lease(r, p);
     case PERSONA_RETIRE_DESTROY:
         return step_destroy(r, p);
     case PERSONA_RETIRE_VERIFY:
@@ -260,6 +310,7 @@ static int step_note(retirement_t *r, step_e outcome)
         return 0;
     }
     e->changed = now;
+    e->forgotten = r->forgotten;
     switch (outcome) {
     case STEP_NEXT:
         e->retire = r->next;
@@ -267,8 +318,9 @@ static int step_note(retirement_t *r, step_e outcome)
         e->lease_until = r->lease_until;
         e->marked_at = r->e.marked_at;
         e->retries = 0;
-        /* The home is written back by the crew that may be kept waiting by an instance. */
-        on = e->retire != PERSONA_RETIRE_RELEASE || (e->home != 1 && e->home != 2);
+        /* The home is written back, and the machine stopped, by crews that may be kept waiting by an instance. */
+        on = (e->retire != PERSONA_RETIRE_RELEASE || (e->home != 1 && e->home != 2)) &&
+             (e->retire != PERSONA_RETIRE_DESTROY || r->e.retire != PERSONA_RETIRE_LEASE);
         break;
     case STEP_AGAIN:
         e->retire = r->next == PERSONA_RETIRE_DESTROY ? r->next : e->retire;
@@ -277,7 +329,8 @@ static int step_note(retirement_t *r, step_e outcome)
         e->retry_at = now + (pause < RETRY_MAX ? pause : RETRY_MAX);
         break;
     case STEP_WAIT:
-        e->retry_at = e->lease_until;
+        e->retry_at = now + (*e->session && !e->forgotten ? FORGET_AGAIN : FORGET_CHECK);
+        e->retry_at = *e->session && e->retry_at < e->lease_until ? e->retry_at : e->lease_until;
         break;
     case STEP_OVER:
         if (r->e.retire == PERSONA_RETIRE_UNFENCE) {
@@ -322,6 +375,7 @@ static void retire_job(void *arg, apr_pool_t *p)
     }
     do {
         r->lease_until = r->e.lease_until;
+        r->forgotten = r->e.forgotten;
         r->next = r->e.retire;
         outcome = step_run(r, p);
         if (outcome == STEP_AGAIN && r->e.retries == 0) {
@@ -342,19 +396,20 @@ void persona_retire_due(persona_manager_t *m, persona_tasks_t *tasks)
     for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
         persona_entry_t *e = apr_hash_this_val(hi);
         persona_site_t *site = persona_site_find(m, e->compute);
-        int here = e->retire == PERSONA_RETIRE_FORGET || e->retire == PERSONA_RETIRE_RELEASE;
+        int here = e->retire == PERSONA_RETIRE_FORGET || e->retire == PERSONA_RETIRE_RELEASE ||
+                   e->retire == PERSONA_RETIRE_LEASE;
+        persona_crew_t *crew;
 
         if (e->retire == PERSONA_RETIRE_NONE || e->busy || e->retry_at > now || !site) {
-            continue;
-        }
-        if (e->retire == PERSONA_RETIRE_LEASE && e->lease_until > now) {
             continue;
         }
         if (!here && !persona_site_usable(site)) {
             continue;
         }
         e->busy = 1;
-        persona_tasks_add(tasks, m, site, e->retire == PERSONA_RETIRE_RELEASE ? m->hooks : NULL,
-                          retire_job, e->uuid, NULL);
+        crew = e->retire == PERSONA_RETIRE_RELEASE    ? m->hooks
+               : e->retire >= PERSONA_RETIRE_DESTROY ? site->retires
+                                                     : NULL;
+        persona_tasks_add(tasks, m, site, crew, retire_job, e->uuid, NULL);
     }
 }

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 noinst_LTLIBRARIES += libpersona_manager.la
 libpersona_manager_la_SOURCES = \
+	mod_persona/manager/arbiter.c \
+	mod_persona/manager/arbiter.h \
 	mod_persona/manager/assign.c \
 	mod_persona/manager/assign.h \
 	mod_persona/manager/audit.c \

@@ -4,7 +4,8 @@
  * @brief Leases, heartbeats and time limits of the sessions.
  *
  * A record is renewed every few seconds, always from the time at which the provider was last read: a provider
- * that does not answer lets the leases run out. Which streams are open is known to the manager of the gateway that
+ * that does not answer lets the leases run out. What another manager ended is not renewed, though the provider may not
+ * have been read since. Which streams are open is known to the manager of the gateway that
  * relays them; it shares that through the index (signed), and another manager ends nobody's session for being
  * alone before it has looked there. Only max_session needs nobody's word.
  */
@@ -17,6 +18,7 @@
 #include "events.h"
 #include "persona/digest.h"
 #include "pool/session.h"
+#include "retire.h"
 #include "sessions.h"
 
 #define RENEW_EVERY apr_time_from_sec(5)
@@ -276,6 +278,9 @@ static void renew(persona_manager_t *m, persona_entry_t *copy, persona_tasks_t *
             looked(m, copy, now);
             return;
         }
+    }
+    if (persona_retire_if_over(m, copy->uuid, p)) {
+        return; /* also if that is not known now: the lease has time for another try */
     }
     persona_entry_record(copy, &record);
     status = persona_manager_index(m, persona_session_renew(m->index, &record, p));

@@ -27,6 +27,7 @@
 
 #define BOOTS_DEFAULT 4
 #define CLAIM_THREADS 6
+#define RETIRE_THREADS 3
 #define HOOK_THREADS  8
 #define HOMES_EVERY   apr_time_from_sec(60)
 
@@ -89,6 +90,9 @@ static apr_status_t open_site(persona_manager_t *m, persona_site_t *site,
     status = persona_crew_create(&site->claims, threads ? CLAIM_THREADS : 0, m->pool);
     if (status == APR_SUCCESS) {
         status = persona_crew_create(&site->work, threads ? site->boots_max + 2 : 0, m->pool);
+    }
+    if (status == APR_SUCCESS) {
+        status = persona_crew_create(&site->retires, threads ? RETIRE_THREADS : 0, m->pool);
     }
     return status;
 }
@@ -212,7 +216,7 @@ void persona_manager_tick(persona_manager_t *m, int full, apr_pool_t *p)
 {
     persona_catalog_t *catalog;
     persona_tasks_t tasks;
-    int homes;
+    int homes, i;
 
     if (full) {
         refresh_catalog(m, p);
@@ -232,7 +236,9 @@ void persona_manager_tick(persona_manager_t *m, int full, apr_pool_t *p)
         homes = persona_manager_now(m) - m->homes_checked > HOMES_EVERY && m->site_count;
         if (homes) {
             m->homes_checked = persona_manager_now(m);
-            persona_tasks_add(&tasks, m, &m->sites[0], NULL, persona_job_homes, NULL, NULL);
+            for (i = 0; i < m->site_count; i++) {
+                persona_tasks_add(&tasks, m, &m->sites[i], NULL, persona_job_strays, NULL, NULL);
+            }
         }
     }
     m->ticked = persona_manager_now(m);

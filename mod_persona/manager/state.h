@@ -137,6 +137,7 @@ typedef struct persona_entry_t {
     persona_retire_e retire;
     char retire_owner[80]; /**< as whom the fence is taken; "": it is already held, or cannot be */
     char reason[PERSONA_REASON_MAX];
+    int forgotten; /**< the index has no record that leads here, and says that it is over */
     apr_time_t lease_until;
     apr_time_t marked_at; /**< of the mark "retiring" that the lease is waited out for */
     apr_time_t retry_at;
@@ -167,6 +168,7 @@ typedef struct persona_stock_t {
     int sessions, sessions_high; /**< at once: at the last tick, and at most in high_hour */
     apr_int64_t high_hour;       /**< hours since the epoch */
     int failures; /**< boots that failed in a row */
+    apr_time_t failed_at; /**< the last of them */
     apr_time_t next_boot;
     char problem[PERSONA_REASON_MAX + 64]; /**< why the last boot failed; "": it did not */
     int no_capacity; /**< the compute's boot slots or a cap are what holds it up */
@@ -174,10 +176,11 @@ typedef struct persona_stock_t {
 
 /** One PersonaCompute at work. */
 typedef struct persona_site_t {
-    persona_manager_t *manager; /* constant, as are the next five */
+    persona_manager_t *manager; /* constant, as are the next six */
     const persona_compute_conf_t *conf;
     persona_compute_t *compute;
     persona_crew_t *claims, *work;
+    persona_crew_t *retires; /**< few: they wait for machines to end, and must not hold up what people wait for */
     int boots_max;
     pthread_cond_t wake;
     int woken;
@@ -228,7 +231,7 @@ struct persona_manager_t {
     apr_hash_t *dropped;    /**< uuid -> when it was dropped: a reading begun before that is no news of it */
     apr_hash_t *stocks;     /**< persona_id -> persona_stock_t */
     apr_hash_t *
-        strays; /**< name of a home fence that nobody is known to hold -> stray_t, see reconcile.c */
+        strays; /**< name of a fence of no instance that nobody is known to hold -> stray_t, see reconcile.c */
     persona_catalog_t *catalog;
     apr_uint64_t catalog_stamp;
     int reload;              /**< read the catalog at the next tick whatever its stamp */

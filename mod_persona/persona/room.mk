@@ -16,6 +16,7 @@ libpersona_persona_la_SOURCES = \
 	mod_persona/persona/units.c \
 	mod_persona/persona/catalog.h \
 	mod_persona/persona/digest.h \
+	mod_persona/persona/fault.h \
 	mod_persona/persona/folder.h \
 	mod_persona/persona/keys.h \
 	mod_persona/persona/match.h \
@@ -26,5 +27,8 @@ libpersona_persona_la_SOURCES = \
 	mod_persona/persona/text.h \
 	mod_persona/persona/tz.c \
 	mod_persona/persona/tz.h
+if FAULT_POINTS
+libpersona_persona_la_SOURCES += mod_persona/persona/fault.c
+endif
 libpersona_persona_la_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
 libpersona_persona_la_LIBADD = $(APRUTIL_LIBS) $(APR_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS)

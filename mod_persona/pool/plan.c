@@ -15,9 +15,11 @@
 #include <apr_strings.h>
 
 #include "index.h"
+#include "persona/fault.h"
 #include "store.h"
 
-#define PLANNER_LEASE 3
+/** Seconds; with a look every second, another manager plans at most three after the last one died. */
+#define PLANNER_LEASE 2
 /** Slots that one publish() passes over. */
 #define PASSED_MAX 4096
 /** Tickets that one look at the waiters covers. */
@@ -50,7 +52,7 @@ int persona_pool_plan(persona_index_t *index, const char *persona_id, const char
     const char *text = apr_psprintf(p, "%" APR_TIME_T_FMT " %s",
                                     apr_time_now() + apr_time_from_sec(PLANNER_LEASE), manager);
     const char *lease = persona_index_sign(index, text, key, PERSONA_NO_GENERATION, p), *value;
-    apr_status_t rv = store->add(store, group, key, lease, PLANNER_LEASE);
+    apr_status_t rv = PERSONA_FAULT_CALL(publish_lease, store->add(store, group, key, lease, PLANNER_LEASE));
     int own;
 
     if (rv != APR_EEXIST) {
@@ -79,7 +81,8 @@ static apr_status_t counters_read(persona_index_t *index, const char *persona_id
 
     keys[0] = persona_key_head(index, persona_id, queue->generation, p);
     keys[1] = persona_key_tail(index, persona_id, queue->generation, p);
-    rv = store->get_many(store, persona_index_group(index, persona_id, p), keys, 2, values, p);
+    rv = PERSONA_FAULT_CALL(publish_read, store->get_many(store, persona_index_group(index, persona_id, p), keys, 2,
+                                                          values, p));
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -132,7 +135,10 @@ static apr_status_t generation_begin(persona_index_t *index, const char *persona
         rv = store->add(store, group, tail, "0", 0);
     }
     if (rv == APR_SUCCESS) {
-        rv = store->add(store, group, key, persona_index_sign(index, generation, key, PERSONA_NO_GENERATION, p), 0);
+        PERSONA_FAULT(publish_counted);
+        rv = PERSONA_FAULT_CALL(publish_name, store->add(store, group, key,
+                                                         persona_index_sign(index, generation, key,
+                                                                            PERSONA_NO_GENERATION, p), 0));
     }
     if (rv != APR_SUCCESS) {
         store->remove(store, group, head);
@@ -192,7 +198,7 @@ apr_status_t persona_pool_publish(persona_index_t *index, const persona_queue_t 
 
     for (tries = 0; tries < PASSED_MAX; tries++) {
         const char *key, *value;
-        apr_status_t rv = store->incr(store, group, tail, &count);
+        apr_status_t rv = PERSONA_FAULT_CALL(publish_number, store->incr(store, group, tail, &count));
 
         if (rv != APR_SUCCESS || count == 0) {
             return rv == APR_SUCCESS ? APR_EGENERAL : rv;
@@ -202,8 +208,10 @@ apr_status_t persona_pool_publish(persona_index_t *index, const persona_queue_t 
         if (!value) {
             return APR_EINVAL;
         }
-        rv = store->add(store, group, key, value, 0);
+        PERSONA_FAULT(publish_numbered);
+        rv = PERSONA_FAULT_CALL(publish_slot, store->add(store, group, key, value, 0));
         if (rv != APR_EEXIST) {
+            PERSONA_FAULT(publish_published);
             *slot = count - 1;
             return rv;
         }
@@ -263,8 +271,9 @@ static void slot_skip(persona_index_t *index, const char *persona_id, const pers
     persona_store_t *store = index->store;
     const char *key = persona_key_slot(index, persona_id, queue->generation, ticket, p);
 
-    store->add(store, persona_index_group(index, persona_id, p), key,
-               persona_index_sign(index, PERSONA_SLOT_SKIPPED, key, queue->generation, p), 0);
+    (void)PERSONA_FAULT_CALL(
+        publish_skip, store->add(store, persona_index_group(index, persona_id, p), key,
+                                 persona_index_sign(index, PERSONA_SLOT_SKIPPED, key, queue->generation, p), 0));
 }
 
 apr_status_t persona_pool_waiters(persona_index_t *index, persona_queue_t *queue, const char *persona_id,

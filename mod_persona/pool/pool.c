@@ -25,6 +25,7 @@
 #include <apr_strings.h>
 
 #include "index.h"
+#include "persona/fault.h"
 #include "store.h"
 
 /** A claim asks so many instances, or for so long, before it waits in line. */
@@ -69,9 +70,10 @@ static apr_status_t wait_save(poll_t *poll)
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 
     if (text) {
-        rv = poll->index->store->set(poll->index->store, poll->group, poll->wait_key,
-                                     persona_index_sign(poll->index, text, poll->wait_key, PERSONA_NO_GENERATION,
-                                                        poll->p), WAIT_TTL);
+        rv = PERSONA_FAULT_CALL(
+            claim_wait, poll->index->store->set(poll->index->store, poll->group, poll->wait_key,
+                                                persona_index_sign(poll->index, text, poll->wait_key,
+                                                                   PERSONA_NO_GENERATION, poll->p), WAIT_TTL));
     }
     free(text);
     json_decref(json);
@@ -123,8 +125,9 @@ static void beat(poll_t *poll)
     persona_waiter_t waiter = {claim->ticket, claim->arrived, apr_time_now(), claim->session};
     const char *key = persona_key_beat(poll->index, claim->persona_id, claim->generation, claim->ticket, poll->p);
 
-    store->set(store, poll->group, key, persona_beat_write(poll->index, &waiter, key, claim->generation, poll->p),
-               WAIT_TTL);
+    (void)PERSONA_FAULT_CALL(
+        claim_beat, store->set(store, poll->group, key,
+                               persona_beat_write(poll->index, &waiter, key, claim->generation, poll->p), WAIT_TTL));
 }
 
 /* ---- tickets ---- */
@@ -152,8 +155,9 @@ static apr_status_t ticket_take(poll_t *poll)
     persona_store_t *store = poll->index->store;
     persona_claim_t *claim = poll->claim;
     apr_uint64_t count;
-    apr_status_t rv = store->incr(store, poll->group,
-                                  persona_key_head(poll->index, claim->persona_id, claim->generation, poll->p), &count);
+    apr_status_t rv = PERSONA_FAULT_CALL(
+        claim_ticket, store->incr(store, poll->group, persona_key_head(poll->index, claim->persona_id,
+                                                                       claim->generation, poll->p), &count));
 
     if (rv == APR_NOTFOUND) {
         rv = generation_read(poll);
@@ -163,6 +167,7 @@ static apr_status_t ticket_take(poll_t *poll)
         }
     }
     if (rv == APR_SUCCESS && count > 0) {
+        PERSONA_FAULT(claim_ticket_drawn);
         claim->ticket = count - 1;
         poll->ticket_held = 1;
         poll->passed_at = 0;
@@ -231,7 +236,7 @@ static apr_status_t slot_read(poll_t *poll, persona_slot_e *slot, persona_record
 
     keys[0] = persona_key_slot(poll->index, claim->persona_id, claim->generation, claim->ticket, poll->p);
     keys[1] = persona_key_tail(poll->index, claim->persona_id, claim->generation, poll->p);
-    rv = store->get_many(store, poll->group, keys, 2, values, poll->p);
+    rv = PERSONA_FAULT_CALL(claim_slot, store->get_many(store, poll->group, keys, 2, values, poll->p));
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -392,7 +397,7 @@ static apr_status_t poll_load(poll_t *poll)
 {
     persona_store_t *store = poll->index->store;
     const char *keys[2] = {poll->generation_key, poll->wait_key}, *values[2], *generation;
-    apr_status_t rv = store->get_many(store, poll->group, keys, 2, values, poll->p);
+    apr_status_t rv = PERSONA_FAULT_CALL(claim_load, store->get_many(store, poll->group, keys, 2, values, poll->p));
 
     if (rv != APR_SUCCESS) {
         return rv;

@@ -106,7 +106,7 @@ typedef struct persona_queue_t {
     apr_uint64_t head, tail;
 } persona_queue_t;
 
-/** Whether this manager plans for the persona now: takes or renews a lease of 3 s; call it once a second to
+/** Whether this manager plans for the persona now: takes or renews a lease of 2 s; call it once a second to
  * keep it. 0 also where the store does not answer. */
 int persona_pool_plan(persona_index_t *index, const char *persona_id, const char *manager, apr_pool_t *p);
 /** The queue as it is. `create`: make a generation where there is none, or where head and tail do not belong

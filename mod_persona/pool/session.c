@@ -14,6 +14,7 @@
 #include <apr_strings.h>
 
 #include "index.h"
+#include "persona/fault.h"
 #include "session.h"
 
 /** Seconds. A record outlives its lease by far, because `expires` is in it; managers renew it until the session
@@ -186,7 +187,7 @@ static apr_status_t record_add(persona_index_t *index, const persona_record_t *r
         return APR_EINVAL;
     }
     for (tries = 0; tries < 3; tries++) {
-        rv = store->add(store, group, key, value, RECORD_TTL);
+        rv = PERSONA_FAULT_CALL(claim_record, store->add(store, group, key, value, RECORD_TTL));
         if (rv != APR_EEXIST) {
             return rv;
         }
@@ -226,7 +227,7 @@ static apr_status_t user_add(persona_index_t *index, const persona_record_t *rec
     int hops, tries;
 
     for (tries = 0; rv == APR_NOTFOUND && tries < 3; tries++) {
-        rv = entry_add(index, part, key, record->session, USER_TTL, p);
+        rv = PERSONA_FAULT_CALL(claim_user, entry_add(index, part, key, record->session, USER_TTL, p));
         if (rv != APR_EEXIST) {
             return rv;
         }
@@ -266,6 +267,7 @@ apr_status_t persona_session_add(persona_index_t *index, const persona_record_t 
     if (rv != APR_SUCCESS || !record->user || !*record->user) {
         return rv;
     }
+    PERSONA_FAULT(claim_recorded);
     rv = user_add(index, record, winner, p);
     if (rv == APR_EEXIST) {
         /* The winner's session is the user's; ours would only mislead who still has this S. */
@@ -283,7 +285,8 @@ apr_status_t persona_session_renew(persona_index_t *index, const persona_record_
     if (!value) {
         return APR_EINVAL;
     }
-    rv = index->store->set(index->store, persona_index_part(record->session, p), key, value, RECORD_TTL);
+    rv = PERSONA_FAULT_CALL(assign_renew, index->store->set(index->store, persona_index_part(record->session, p), key,
+                                                            value, RECORD_TTL));
     if (rv == APR_SUCCESS && record->user && *record->user) {
         const char *part = user_part(index, record->user, record->app, p);
 
@@ -301,7 +304,17 @@ apr_status_t persona_session_remove(persona_index_t *index, const persona_record
     const char *key = persona_key_ended(index, record->session, p), *session;
     apr_status_t rv = store->set(store, group, key,
                                  persona_index_sign(index, reason, key, PERSONA_NO_GENERATION, p), ENDED_TTL);
-    apr_status_t removed = store->remove(store, group, persona_key_session(index, record->session, p));
+    apr_status_t removed, noted = APR_SUCCESS;
+
+    /* Of the instance too: S may have another one next, and it is the instance that nobody may come back to. */
+    if (*record->instance) {
+        const char *over = persona_key_ended(index, record->instance, p);
+
+        noted = store->set(store, persona_index_part(record->instance, p), over,
+                           persona_index_sign(index, reason, over, PERSONA_NO_GENERATION, p), ENDED_TTL);
+    }
+    removed = PERSONA_FAULT_CALL(release_forget,
+                                 store->remove(store, group, persona_key_session(index, record->session, p)));
 
     if (record->user && *record->user) {
         const char *part = user_part(index, record->user, record->app, p);
@@ -311,6 +324,7 @@ apr_status_t persona_session_remove(persona_index_t *index, const persona_record
             store->remove(store, part, entry);
         }
     }
+    rv = rv == APR_SUCCESS ? noted : rv;
     return removed == APR_SUCCESS || removed == APR_NOTFOUND ? rv : removed;
 }
 
@@ -324,4 +338,10 @@ apr_status_t persona_session_ended(persona_index_t *index, const char *session, 
     }
     *reason = persona_index_verify(index, value, key, PERSONA_NO_GENERATION);
     return *reason ? APR_SUCCESS : APR_EACCES;
+}
+
+apr_status_t persona_session_instance_over(persona_index_t *index, const char *instance, const char **reason,
+                                           apr_pool_t *p)
+{
+    return persona_session_ended(index, instance, reason, p);
 }

@@ -34,11 +34,15 @@ apr_status_t persona_session_add(persona_index_t *index, const persona_record_t 
                                  persona_record_t **winner, apr_pool_t *p);
 /** Write the record with its new lease; by managers. */
 apr_status_t persona_session_renew(persona_index_t *index, const persona_record_t *record, apr_pool_t *p);
-/** Remove the record and the user's entry, and leave a note of why for an hour: by managers. */
+/** Remove the record and the user's entry, and leave a note of why for an hour, of the session and of the instance:
+ * by managers. */
 apr_status_t persona_session_remove(persona_index_t *index, const persona_record_t *record, const char *reason,
                                     apr_pool_t *p);
 /** Why S ended, or APR_NOTFOUND. */
 apr_status_t persona_session_ended(persona_index_t *index, const char *session, const char **reason,
                                    apr_pool_t *p);
+/** Why the session that had this instance ended, or APR_NOTFOUND. */
+apr_status_t persona_session_instance_over(persona_index_t *index, const char *instance, const char **reason,
+                                           apr_pool_t *p);
 
 #endif

@@ -224,16 +224,19 @@ static void a_restart_before_the_metadata_learns_the_session_from_the_fence(void
     assert_string_equal(site_found(m, 1), a);
 }
 
+/** A manager fenced it for the session, and was killed before it wrote down which. */
+static void fenced_and_killed(const char *uuid, int session)
+{
+    fake_set_fence(uuid, persona_fence_token(site_session(session), uuid, unit_pool));
+}
+
 static void a_fence_that_nobody_can_name_is_retired_in_time(void **state)
 {
     persona_manager_t *m = site_with_pool(1);
     const char *a = site_uuid(0);
 
     (void)state;
-    fake.nameless = 1;
-    fake.fail[FAKE_MARK] = APR_TIMEUP;
-    assert_string_equal(site_assign(m, a, 1), "ok");
-    fake.fail[FAKE_MARK] = APR_SUCCESS;
+    fenced_and_killed(a, 1);
     m = site_manager(0);
     site_pass(m, 115);
     assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_READY);
@@ -242,6 +245,105 @@ static void a_fence_that_nobody_can_name_is_retired_in_time(void **state)
     site_pass(m, 70);
     assert_null(fake_find(a));
     assert_null(fake_token(a));
+}
+
+static persona_manager_t *other_gateway(void)
+{
+    persona_manager_t *m = site_manager(0);
+
+    m->id = "other";
+    m->retire_name = "retire:other";
+    return m;
+}
+
+/** A fence without a name: one gateway gives it up while its user comes back through the other. */
+static void who_is_given_up_is_not_let_in_again(void **state)
+{
+    persona_manager_t *m = site_with_pool(1), *other;
+    const char *a = site_uuid(0);
+
+    (void)state;
+    fenced_and_killed(a, 1);
+    m = site_manager(0);
+    other = other_gateway();
+    site_round(other);
+    site_pass(m, 125);
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_RETIRING);
+    assert_string_equal(site_found(other, 1), "none");
+    site_pass(m, 70);
+    site_pass(other, 5);
+    assert_null(fake_find(a));
+    site_pass(m, 300);
+    assert_null(fake_token(a));
+    assert_int_equal(fake_fence_count(), 0);
+}
+
+static void who_came_back_is_not_given_up(void **state)
+{
+    persona_manager_t *m = site_with_pool(1), *other;
+    const char *a = site_uuid(0);
+
+    (void)state;
+    fenced_and_killed(a, 1);
+    fake.fail[FAKE_MARK] = APR_TIMEUP;
+    m = site_manager(0);
+    other = other_gateway();
+    site_round(other);
+    site_pass(m, 100);
+    assert_string_equal(site_found(other, 1), a);
+    site_pass(m, 100);
+    assert_int_not_equal(fake_find(a)->state, PERSONA_INSTANCE_RETIRING);
+    fake.fail[FAKE_MARK] = APR_SUCCESS;
+    for (int i = 0; i < 5; i++) {
+        assert_string_equal(site_status_of(site_ask(other, "{'op': 'attach', 'session': '%s', 'instance': '%s', "
+                                                    "'streams': 1}", site_session(1), a)), "ok");
+        site_round(other);
+    }
+    site_pass(m, 200);
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_ASSIGNED);
+    assert_string_equal(fake_find(a)->session, site_session(1));
+}
+
+/** The metadata cannot be written: another manager knows all the same whose it is, also after the first has died. */
+static void one_whose_metadata_cannot_be_written_is_kept(void **state)
+{
+    persona_manager_t *m = site_with_pool(1), *other;
+    const char *a = site_uuid(0);
+
+    (void)state;
+    fake.fail[FAKE_MARK] = APR_EGENERAL;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    site_round(m);
+    other = other_gateway();
+    site_pass(other, 200);
+    assert_int_not_equal(fake_find(a)->state, PERSONA_INSTANCE_RETIRING);
+    assert_string_equal(site_found(other, 1), a);
+    assert_string_equal(site_found(other, 2), "none");
+}
+
+/** Its user comes back with the S that the browser has, and it is theirs with name and application. */
+static void who_knows_its_session_has_it_with_name(void **state)
+{
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0), *user, *app;
+    json_t *answer;
+
+    (void)state;
+    fenced_and_killed(a, 1);
+    m = site_manager(0);
+    site_round(m);
+    answer = site_ask(m, "{'op': 'find', 'session': '%s', 'user': 'ada', 'app': 'app'}", site_session(1));
+    assert_int_equal(json_unpack(json_object_get(answer, "record"), "{s:s, s:s}", "user", &user, "app", &app), 0);
+    assert_string_equal(user, "ada");
+    assert_string_equal(app, "app");
+    json_decref(answer);
+    site_pass(m, 3);
+    assert_string_equal(fake_find(a)->user, "ada");
+    /* and nobody's else */
+    answer = site_ask(m, "{'op': 'find', 'session': '%s', 'user': 'mallory', 'app': 'app'}", site_session(1));
+    assert_int_equal(json_unpack(json_object_get(answer, "record"), "{s:s}", "user", &user), 0);
+    assert_string_equal(user, "ada");
+    json_decref(answer);
 }
 
 static void the_record_comes_back_after_a_flush(void **state)
@@ -370,6 +472,45 @@ static void two_instances_of_one_session(void **state)
     assert_string_equal(site_found(m, 1), site_found(other, 1));
 }
 
+/** Two gateways that see two memcacheds: each has a record of its own of the session, and they say different things. */
+static void two_records_of_one_session_leave_one_instance(void **state)
+{
+    persona_manager_t *m = site_with_pool(2), *other;
+    persona_store_t *store = site.store, *second;
+    const char *a = site_uuid(0), *b = site_uuid(1);
+
+    (void)state;
+    assert_int_equal(persona_store_memory_open(&second, unit_pool), APR_SUCCESS);
+    site.store = second;
+    other = site_manager(0);
+    site.store = store;
+    site_persona("one", 0, 10, "image");
+    site_round(other);
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    assert_string_equal(site_assign(other, b, 1), "ok");
+    for (int i = 0; i < 3; i++) {
+        persona_manager_tick(m, 1, unit_pool);
+        persona_manager_tick(other, 1, unit_pool);
+        site_now += SECONDS(1);
+    }
+    for (int i = 0; i < 40; i++) {
+        site_round(m);
+        site_round(other);
+    }
+    assert_int_equal((fake_find(a) != NULL) + (fake_find(b) != NULL), 1);
+    assert_string_equal(site_found(m, 1), fake_find(a) ? a : b);
+    assert_string_equal(site_found(m, 1), site_found(other, 1));
+    /* What they agreed on goes with the instance. */
+    assert_string_equal(site_status_of(site_ask(m, "{'op': 'end', 'session': '%s', 'user': 'user1'}",
+                                                site_session(1))), "ok");
+    for (int i = 0; i < 300; i++) {
+        site_round(m);
+        site_round(other);
+    }
+    assert_int_equal(fake_count(PERSONA_INSTANCE_GONE), 0);
+    assert_int_equal(fake_fence_count(), 0);
+}
+
 static void duplicate_retires_only_the_other_one(void **state)
 {
     persona_manager_t *m = site_with_pool(1);
@@ -461,11 +602,16 @@ int main(void)
         SITE_TEST(a_restart_before_the_metadata_has_the_session_too),
         SITE_TEST(a_restart_before_the_metadata_learns_the_session_from_the_fence),
         SITE_TEST(a_fence_that_nobody_can_name_is_retired_in_time),
+        SITE_TEST(who_is_given_up_is_not_let_in_again),
+        SITE_TEST(who_came_back_is_not_given_up),
+        SITE_TEST(one_whose_metadata_cannot_be_written_is_kept),
+        SITE_TEST(who_knows_its_session_has_it_with_name),
         SITE_TEST(the_record_comes_back_after_a_flush),
         SITE_TEST(nobody_attached),
         SITE_TEST(limits_are_enforced_in_words),
         SITE_TEST(another_managers_streams_count),
         SITE_TEST(two_instances_of_one_session),
+        SITE_TEST(two_records_of_one_session_leave_one_instance),
         SITE_TEST(duplicate_retires_only_the_other_one),
         SITE_TEST(claims_without_the_index),
         SITE_TEST(a_dead_compute_is_not_asked),

@@ -372,6 +372,91 @@ static void what_a_dead_manager_was_making_is_made_anew(void **state)
     assert_string_equal(stock_text(m, "problem"), "");
 }
 
+/** Its manager was killed, and the next one of that gateway takes away what was half made. */
+static void what_another_gateway_gives_up_is_no_failure_here(void **state)
+{
+    persona_manager_t *m;
+
+    (void)state;
+    site_persona("one", 8, 10, "image");
+    m = site_manager(0);
+    for (int i = 0; i < 3; i++) {
+        site_round(m);
+    }
+    m = site_manager(0);
+    site_round(m);
+    for (int i = 0; i < FAKE_MAX; i++) {
+        fake.instances[i].exists = 0;
+    }
+    site_pass(m, 2);
+    assert_string_equal(stock_text(m, "state"), "ok");
+    assert_true(fake_count(PERSONA_INSTANCE_CREATING) > 0);
+}
+
+/** A compute that is away for a moment fails all that is being made there, and that is one failure. */
+static void boots_that_fail_together_are_one_failure(void **state)
+{
+    persona_manager_t *m;
+
+    (void)state;
+    site_persona("one", 10, 10, "image");
+    m = site_manager(0);
+    m->sites[0].boots_max = 10;
+    fake.fail[FAKE_CREATE] = APR_ECONNREFUSED;
+    site_round(m);
+    fake.fail[FAKE_CREATE] = APR_SUCCESS;
+    assert_string_not_equal(stock_text(m, "state"), "failing");
+    site_pass(m, 3);
+    assert_true(fake_count(PERSONA_INSTANCE_CREATING) > 0);
+}
+
+/** Another gateway's boots stopped half way, and its manager is not there to take them back. */
+static void boots_that_never_start_hold_no_slots(void **state)
+{
+    persona_manager_t *m;
+
+    (void)state;
+    site_persona("one", 10, 10, "image");
+    m = site_manager(0);
+    m->sites[0].boots_max = 4;
+    site_round(m);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_CREATING), 4);
+    for (int i = 0; i < 4; i++) {
+        fake_nth(i)->running = fake_nth(i)->port = 0;
+        apr_cpystrn(fake_nth(i)->maker, "another.999999999.1", sizeof(fake_nth(i)->maker));
+    }
+    m = site_manager(0);
+    m->sites[0].boots_max = 4;
+    site_pass(m, 5);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_CREATING), 4);
+    site_pass(m, 10);
+    assert_int_equal(fake_count(PERSONA_INSTANCE_CREATING), 8);
+}
+
+/** The compute goes away while it makes one, and half of it stays: that must not hold a boot slot for a minute. */
+static void what_was_given_up_half_made_goes_at_once(void **state)
+{
+    persona_manager_t *m;
+    char half[40];
+
+    (void)state;
+    site_persona("one", 1, 10, "image");
+    m = site_manager(0);
+    fake.fail[FAKE_CREATE] = APR_ECONNREFUSED;
+    fake.fail_times[FAKE_CREATE] = 1;
+    fake.fail_after = 1;
+    fake.fail[FAKE_DESTROY] = APR_ECONNREFUSED;
+    site_round(m);
+    fake.fail_after = 0;
+    fake.fail[FAKE_DESTROY] = APR_SUCCESS;
+    fake.instances[0].exists = 1; /* the fake has destroyed it, and only the answer was lost */
+    fake.instances[0].running = fake.instances[0].port = 0;
+    apr_cpystrn(half, fake.instances[0].uuid, sizeof(half));
+    site_pass(m, 10);
+    assert_null(fake_find(half));
+    assert_int_equal(fake_count(PERSONA_INSTANCE_CREATING), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +476,10 @@ int main(void)
         SITE_TEST(a_dead_index_stops_nothing),
         SITE_TEST(makers_are_told_apart),
         SITE_TEST(what_a_dead_manager_was_making_is_made_anew),
+        SITE_TEST(what_another_gateway_gives_up_is_no_failure_here),
+        SITE_TEST(boots_that_fail_together_are_one_failure),
+        SITE_TEST(what_was_given_up_half_made_goes_at_once),
+        SITE_TEST(boots_that_never_start_hold_no_slots),
     };
 
     return apr_initialize() == APR_SUCCESS ? cmocka_run_group_tests(tests, NULL, NULL) : 1;

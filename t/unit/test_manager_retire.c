@@ -68,6 +68,115 @@ static void its_user_ends_a_session_that_was_left_alone(void **state)
     assert_null(fake_find(a));
 }
 
+/** The balancer leads the next click to a gateway that has not read the compute since. */
+static void a_session_that_another_gateway_ended_is_over(void **state)
+{
+    persona_manager_t *m = site_with_pool(2), *other = site_manager(0);
+    const char *a = site_uuid(0), *b = site_uuid(1);
+    persona_record_t *record;
+    json_t *answer;
+
+    (void)state;
+    site_persona("one", 1, 10, "image");
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    site_pass(m, 3);
+    site_pass(other, 3);
+    assert_string_equal(site_found(other, 1), a);
+    end(m, 1);
+    for (int i = 0; i < 10; i++) {
+        persona_manager_tick(other, 1, unit_pool); /* leases are renewed without a new reading */
+        site_now += SECONDS(1);
+    }
+    assert_int_equal(persona_session_get(m->index, site_session(1), &record, unit_pool), APR_NOTFOUND);
+    assert_string_equal(site_found(other, 1), "none");
+    answer = site_ask(other, "{'op': 'find', 'user': 'user1', 'app': 'app'}");
+    assert_string_equal(site_status_of(answer), "none");
+    /* A program has the same session for ever: what it has next is its own again. */
+    assert_string_equal(site_assign(m, b, 1), "ok");
+    site_pass(m, 3);
+    site_pass(other, 10);
+    assert_string_equal(site_found(other, 1), b);
+    site_pass(m, 80);
+    site_pass(other, 10);
+    assert_null(fake_find(a));
+    assert_string_equal(site_found(other, 1), b);
+}
+
+/** The index is away when the session ends, or a late write brings its record back. */
+static void a_record_is_forgotten_though_the_index_was_away(void **state)
+{
+    persona_manager_t *m = site_with_pool(1);
+    const char *a = site_uuid(0), *reason;
+    persona_record_t *record, *late;
+
+    (void)state;
+    site_persona("one", 0, 10, "image");
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    site_pass(m, 3);
+    assert_int_equal(persona_session_get(m->index, site_session(1), &late, unit_pool), APR_SUCCESS);
+    site.index_down = 1;
+    end(m, 1);
+    site_pass(m, 5);
+    site.index_down = 0;
+    assert_int_equal(persona_session_get(m->index, site_session(1), &record, unit_pool), APR_SUCCESS);
+    site_pass(m, 4);
+    assert_int_equal(persona_session_get(m->index, site_session(1), &record, unit_pool), APR_NOTFOUND);
+    assert_int_equal(persona_session_instance_over(m->index, a, &reason, unit_pool), APR_SUCCESS);
+    assert_int_equal(persona_session_renew(m->index, late, unit_pool), APR_SUCCESS);
+    site_pass(m, 8);
+    assert_int_equal(persona_session_get(m->index, site_session(1), &record, unit_pool), APR_NOTFOUND);
+    site_pass(m, 60);
+    assert_null(fake_find(a));
+}
+
+static void find_alone_tells_that_another_gateway_ended_it(void **state)
+{
+    persona_manager_t *m = site_with_pool(1), *other = site_manager(0);
+    const char *a = site_uuid(0);
+    json_t *answer;
+
+    (void)state;
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    site_pass(m, 3);
+    site_pass(other, 3);
+    end(m, 1);
+    answer = site_ask(other, "{'op': 'find', 'user': 'user1', 'app': 'app'}");
+    assert_string_equal(site_status_of(answer), "none");
+    assert_string_equal(site_found(other, 1), "none");
+}
+
+/** A click, and the end a second later, through two gateways: the second has not read the compute in between. */
+static void a_session_that_was_not_met_yet_is_known_by_its_record(void **state)
+{
+    persona_manager_t *m = site_with_pool(1), *other = site_manager(0);
+    const char *a = site_uuid(0);
+    persona_record_t *record;
+
+    (void)state;
+    site_round(other);
+    assert_string_equal(site_assign(m, a, 1), "ok");
+    site_pass(m, 3);
+    assert_int_equal(persona_session_get(m->index, site_session(1), &record, unit_pool), APR_SUCCESS);
+    /* its streams are not cut */
+    assert_string_equal(site_status_of(site_ask(other, "{'op': 'attach', 'session': '%s', 'instance': '%s', "
+                                                "'streams': 1}", site_session(1), a)), "ok");
+    fake.fail[FAKE_INSPECT] = APR_TIMEUP;
+    persona_entry_drop(other, persona_entry_find(other, a));
+    assert_string_equal(site_status_of(site_ask(other, "{'op': 'attach', 'session': '%s', 'instance': '%s', "
+                                                "'streams': 1}", site_session(1), a)), "unknown");
+    assert_string_equal(site_status_of(site_ask(other, "{'op': 'end', 'session': '%s', 'user': 'user1'}",
+                                                site_session(1))), "unknown");
+    assert_string_equal(site_found(other, 1), a);
+    fake.fail[FAKE_INSPECT] = APR_SUCCESS;
+    assert_string_equal(site_status_of(site_ask(other, "{'op': 'end', 'session': '%s', 'user': 'mallory'}",
+                                                site_session(1))), "none");
+    end(other, 1);
+    assert_int_equal(persona_session_get(m->index, site_session(1), &record, unit_pool), APR_NOTFOUND);
+    site_persona("one", 0, 10, "image");
+    site_pass(other, 3);
+    assert_int_equal(fake_find(a)->state, PERSONA_INSTANCE_RETIRING);
+}
+
 static void trim_keeps_its_hands_off_an_assigned_one(void **state)
 {
     persona_manager_t *m = site_with_pool(2), *other = site_manager(0);
@@ -409,6 +518,10 @@ int main(void)
         SITE_TEST(a_session_is_retired_in_order),
         SITE_TEST(only_its_user_ends_a_session),
         SITE_TEST(its_user_ends_a_session_that_was_left_alone),
+        SITE_TEST(a_session_that_another_gateway_ended_is_over),
+        SITE_TEST(a_record_is_forgotten_though_the_index_was_away),
+        SITE_TEST(find_alone_tells_that_another_gateway_ended_it),
+        SITE_TEST(a_session_that_was_not_met_yet_is_known_by_its_record),
         SITE_TEST(trim_keeps_its_hands_off_an_assigned_one),
         SITE_TEST(a_ready_one_goes_without_waiting),
         SITE_TEST(one_that_dies_is_replaced),

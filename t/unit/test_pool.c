@@ -749,7 +749,7 @@ static void one_manager_plans_and_another_takes_over(void **state)
     assert_true(persona_pool_plan(ours, P, "A", unit_pool));
     assert_true(persona_pool_plan(ours, "other", "B", unit_pool));
     old = raw_get(persona_key_planner(ours, P, unit_pool));
-    apr_sleep(apr_time_from_msec(3050));
+    apr_sleep(apr_time_from_msec(2050));
     assert_true(persona_pool_plan(ours, P, "B", unit_pool));
     assert_false(persona_pool_plan(ours, P, "A", unit_pool));
     /* A's old lease played again holds nobody, and neither does nonsense. */

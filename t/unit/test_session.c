@@ -327,6 +327,33 @@ static void an_ended_session_leaves_a_note(void **state)
     assert_int_equal(persona_session_remove(ours, record, "again", unit_pool), APR_SUCCESS);
 }
 
+/** Where one of the calls fails, it is not said that all is done: who ends a session would believe it. */
+static void removed_means_noted(void **state)
+{
+    persona_record_t *read, *winner;
+    const char *reason;
+    int call, failed = 0;
+
+    (void)state;
+    for (call = 1; call <= 8; call++) {
+        persona_record_t *record = record_of(call, "");
+        apr_status_t rv;
+
+        add(record, &winner);
+        store->calls = 0;
+        store->fail_at = call;
+        rv = persona_session_remove(ours, record, "over", unit_pool);
+        store->fail_at = 0;
+        failed += rv != APR_SUCCESS;
+        if (rv == APR_SUCCESS) {
+            assert_int_equal(persona_session_get(ours, record->session, &read, unit_pool), APR_NOTFOUND);
+            assert_int_equal(persona_session_ended(ours, record->session, &reason, unit_pool), APR_SUCCESS);
+            assert_int_equal(persona_session_instance_over(ours, record->instance, &reason, unit_pool), APR_SUCCESS);
+        }
+    }
+    assert_int_equal(failed, 3);
+}
+
 static void removing_an_old_one_leaves_the_new_one(void **state)
 {
     persona_record_t *old = record_of(1, "u"), *now = record_of(2, "u"), *winner;
@@ -384,6 +411,7 @@ int main(void)
         SESSION_TEST(two_browsers_at_once_have_one_winner),
         SESSION_TEST(a_forged_record_is_told_and_replaced),
         SESSION_TEST(an_ended_session_leaves_a_note),
+        SESSION_TEST(removed_means_noted),
         SESSION_TEST(removing_an_old_one_leaves_the_new_one),
         SESSION_TEST(after_a_flush_renewal_brings_it_back),
         SESSION_TEST(without_an_answer_nothing_is_claimed_to_be),

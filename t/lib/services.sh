@@ -167,6 +167,40 @@ service_libvirt_sweep()
     fi
 }
 
+service_docker_answers()
+{
+    docker -H "unix://$services/docker/docker.sock" version
+}
+
+# service_docker [OPTION...]: a dockerd of our own, with its images, containers and socket in $services/docker. Its
+# containers live on while it is restarted. A storage driver that the disk below cannot have is replaced by vfs.
+service_docker()
+{
+    local dir=$services/docker driver
+    mkdir -p "$dir" || return 1
+    if ! services_alive dockerd; then
+        services_note docker
+        for driver in overlay2 vfs; do
+            rm -f "$dir/pid"
+            setsid dockerd --data-root "$dir/data" --exec-root "$dir/exec" -p "$dir/pid" -H "unix://$dir/docker.sock" \
+                -G root --bip 172.30.9.1/24 --storage-driver "$driver" --default-ulimit nofile=4096:4096 \
+                --live-restore "$@" >> "$services/dockerd.log" 2>&1 < /dev/null 9>&- &
+            echo $! > "$services/dockerd.pid"
+            disown
+            services_until 30 service_docker_decided
+            service_docker_answers > /dev/null 2>&1 && return
+        done
+        return 1
+    fi
+    service_docker_answers > /dev/null 2>&1
+}
+
+# Whether it answers, or has ended.
+service_docker_decided()
+{
+    service_docker_answers || services_gone "$(services_pid dockerd)"
+}
+
 services_stop()
 {
     local kind what
@@ -177,6 +211,9 @@ services_stop()
                  virsh -q -c qemu:///system net-undefine "$what" ;;
         libvirt) services_end libvirtd
                  services_end virtlogd ;;
+        docker) docker -H "unix://$services/docker/docker.sock" ps -aq | xargs -r docker \
+                    -H "unix://$services/docker/docker.sock" rm -f
+                services_end dockerd ;;
         process) services_end "$what" ;;
         path) rm -rf --one-file-system "$what" ;;
         cgroup) [ ! -d "$what" ] || find "$what" -depth -type d -exec rmdir {} + ;;

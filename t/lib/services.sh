@@ -195,6 +195,45 @@ service_docker()
     service_docker_answers > /dev/null 2>&1
 }
 
+# podman_cli ARG...: Podman with all that it keeps in $services/podman, but for what it wants below a short path.
+podman_cli()
+{
+    CONTAINERS_CONF=$services/podman/containers.conf podman --root "$services/podman/root" \
+        --runroot /run/persona-podman --tmpdir "$services/podman/tmp" --cgroup-manager cgroupfs "$@"
+}
+
+service_podman_answers()
+{
+    curl -sf --unix-socket "$services/podman/podman.sock" http://engine/_ping
+}
+
+# service_podman: Podman's interface at $services/podman/podman.sock. Its limits are those that a machine without
+# CAP_SYS_RESOURCE can give.
+service_podman()
+{
+    local dir=$services/podman
+    mkdir -p "$dir/net" || return 1
+    [ -f "$dir/containers.conf" ] || cat > "$dir/containers.conf" <<CONF
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=16384:16384"]
+[engine]
+runtime = "runc"
+events_logger = "file"
+[network]
+network_config_dir = "$dir/net"
+CONF
+    services_alive podman || {
+        [ -d /run/persona-podman ] || services_note path /run/persona-podman
+        services_note podman
+        CONTAINERS_CONF=$dir/containers.conf setsid podman --root "$dir/root" --runroot /run/persona-podman \
+            --tmpdir "$dir/tmp" --cgroup-manager cgroupfs system service --time=0 "unix://$dir/podman.sock" \
+            >> "$services/podman.log" 2>&1 < /dev/null 9>&- &
+        echo $! > "$services/podman.pid"
+        disown
+    }
+    services_until 20 service_podman_answers
+}
+
 # Whether it answers, or has ended.
 service_docker_decided()
 {
@@ -211,6 +250,8 @@ services_stop()
                  virsh -q -c qemu:///system net-undefine "$what" ;;
         libvirt) services_end libvirtd
                  services_end virtlogd ;;
+        podman) podman_cli rm -af -t 0
+                services_end podman ;;
         docker) docker -H "unix://$services/docker/docker.sock" ps -aq | xargs -r docker \
                     -H "unix://$services/docker/docker.sock" rm -f
                 services_end dockerd ;;

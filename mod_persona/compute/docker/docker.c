@@ -228,11 +228,12 @@ static void close_compute(persona_compute_t *c)
 
 /* ---- capacity ---- */
 
-/* What instances have been made with; one that was resized since counts as it was made. */
+/* Of the namespace as they are now; of others, whose marks are not ours to read, as they were made. */
 static apr_status_t capacity(persona_compute_t *c, persona_capacity_t *cap, persona_result_t *res, apr_pool_t *p)
 {
     docker_answer_t answer;
     docker_call_t call;
+    apr_hash_t *marks;
     json_t *container;
     size_t i;
     apr_status_t status = docker_begin(&call, c, res, p);
@@ -245,19 +246,23 @@ static apr_status_t capacity(persona_compute_t *c, persona_capacity_t *cap, pers
     }
     cap->cpus = (int)json_integer_value(json_object_get(answer.json, "NCPU"));
     cap->memory = json_integer_value(json_object_get(answer.json, "MemTotal"));
-    status = docker_request(&call, "GET", apr_pstrcat(p, "/containers/json?filters=",
-                            docker_filters(p, "label", "persona.ns", NULL), NULL), NULL, &answer,
-                            "cannot list containers");
+    status = docker_marks_read(&call, NULL, &marks);
+    status = status == APR_SUCCESS ? docker_request(&call, "GET", apr_pstrcat(p, "/containers/json?filters=",
+                                     docker_filters(p, "label", "persona.ns", NULL), NULL), NULL, &answer,
+                                     "cannot list containers")
+                                   : status;
     if (status != APR_SUCCESS) {
         return status;
     }
     json_array_foreach(answer.json, i, container) {
         const json_t *labels = json_object_get(container, "Labels");
+        const char *uuid = json_string_value(json_object_get(labels, "persona.uuid"));
         const char *cpus = json_string_value(json_object_get(labels, "persona.cpus"));
         const char *memory = json_string_value(json_object_get(labels, "persona.memory"));
+        const docker_mark_t *mark = uuid ? apr_hash_get(marks, uuid, APR_HASH_KEY_STRING) : NULL;
 
-        cap->cpus_used += cpus ? atoi(cpus) : 0;
-        cap->memory_used += memory ? apr_atoi64(memory) : 0;
+        cap->cpus_used += mark && mark->cpus ? mark->cpus : cpus ? atoi(cpus) : 0;
+        cap->memory_used += mark && mark->memory ? mark->memory : memory ? apr_atoi64(memory) : 0;
     }
     return APR_SUCCESS;
 }

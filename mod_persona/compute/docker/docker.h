@@ -104,6 +104,7 @@ apr_status_t docker_request(docker_call_t *call, const char *method, const char 
                             docker_answer_t *answer, const char *what);
 /** Read /events until the compute is closed or the connection ends; each line goes to `line`. */
 void docker_http_events(docker_t *d, const char *path, void (*line)(docker_t *d, char *text, apr_size_t len));
+int docker_is_podman(docker_t *d);
 /** A connection for each of the idle handles is closed. */
 void docker_http_close(docker_t *d);
 
@@ -171,11 +172,15 @@ typedef struct docker_mark_t {
     const char *uuid;
     long number;             /**< of the newest; 0: there is none */
     persona_mark_t mark;
+    int cpus;                /**< what it was resized to; 0: never */
+    apr_int64_t memory;
     const apr_array_header_t *names; /**< of const char *: volumes of all its marks */
 } docker_mark_t;
 
 /** Marks of the namespace, of one instance where `uuid` is not NULL: uuid -> docker_mark_t *. */
 apr_status_t docker_marks_read(docker_call_t *call, const char *uuid, apr_hash_t **marks);
+/** Write what of `change` is not NULL and not 0. APR_EINVAL: its state would go back. */
+apr_status_t docker_mark_change(docker_call_t *call, const char *uuid, const docker_mark_t *change);
 /** Remove all marks of an instance. */
 apr_status_t docker_marks_drop(docker_call_t *call, const char *uuid);
 apr_status_t docker_mark(persona_compute_t *c, const char *uuid, const persona_mark_t *mark, persona_result_t *res,

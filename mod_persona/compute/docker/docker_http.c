@@ -256,6 +256,16 @@ static const char *version_of(docker_t *d, apr_pool_t *p)
     return version;
 }
 
+int docker_is_podman(docker_t *d)
+{
+    int podman;
+
+    pthread_mutex_lock(&d->mutex);
+    podman = d->engine.podman;
+    pthread_mutex_unlock(&d->mutex);
+    return podman;
+}
+
 static void engine_forget(docker_t *d)
 {
     pthread_mutex_lock(&d->mutex);

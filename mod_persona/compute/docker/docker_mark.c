@@ -22,7 +22,7 @@ static const char *string_at(const json_t *object, const char *key, apr_pool_t *
     return apr_pstrdup(p, json_string_value(json_object_get(object, key)));
 }
 
-static apr_time_t time_at(const json_t *object, const char *key)
+static apr_int64_t number_at(const json_t *object, const char *key)
 {
     return json_integer_value(json_object_get(object, key));
 }
@@ -34,15 +34,16 @@ static void set_text(json_t *object, const char *key, const char *value)
     }
 }
 
-static void set_time(json_t *object, const char *key, apr_time_t value)
+static void set_number(json_t *object, const char *key, apr_int64_t value)
 {
     if (value) {
         json_object_set_new(object, key, json_integer(value));
     }
 }
 
-static const char *mark_text(const persona_mark_t *mark, apr_pool_t *p)
+static const char *mark_text(const docker_mark_t *all, apr_pool_t *p)
 {
+    const persona_mark_t *mark = &all->mark;
     json_t *object = json_object();
     const char *copy;
     char *text;
@@ -52,9 +53,11 @@ static const char *mark_text(const persona_mark_t *mark, apr_pool_t *p)
     set_text(object, "user", mark->user);
     set_text(object, "app", mark->app);
     set_text(object, "reason", mark->reason);
-    set_time(object, "ready_at", mark->ready_at);
-    set_time(object, "assigned_at", mark->assigned_at);
-    set_time(object, "retiring_at", mark->retiring_at);
+    set_number(object, "ready_at", mark->ready_at);
+    set_number(object, "assigned_at", mark->assigned_at);
+    set_number(object, "retiring_at", mark->retiring_at);
+    set_number(object, "cpus", all->cpus);
+    set_number(object, "memory", all->memory);
     text = json_dumps(object, JSON_COMPACT);
     copy = apr_pstrdup(p, text ? text : "{}");
     free(text);
@@ -62,8 +65,9 @@ static const char *mark_text(const persona_mark_t *mark, apr_pool_t *p)
     return copy;
 }
 
-static void mark_parse(const char *text, persona_mark_t *mark, apr_pool_t *p)
+static void mark_parse(const char *text, docker_mark_t *all, apr_pool_t *p)
 {
+    persona_mark_t *mark = &all->mark;
     json_t *object = text ? json_loads(text, 0, NULL) : NULL;
     const char *state = json_string_value(json_object_get(object, "state"));
 
@@ -75,9 +79,11 @@ static void mark_parse(const char *text, persona_mark_t *mark, apr_pool_t *p)
     mark->user = string_at(object, "user", p);
     mark->app = string_at(object, "app", p);
     mark->reason = string_at(object, "reason", p);
-    mark->ready_at = time_at(object, "ready_at");
-    mark->assigned_at = time_at(object, "assigned_at");
-    mark->retiring_at = time_at(object, "retiring_at");
+    mark->ready_at = number_at(object, "ready_at");
+    mark->assigned_at = number_at(object, "assigned_at");
+    mark->retiring_at = number_at(object, "retiring_at");
+    all->cpus = (int)number_at(object, "cpus");
+    all->memory = number_at(object, "memory");
     json_decref(object);
 }
 
@@ -109,7 +115,7 @@ static void add_volume(docker_call_t *call, const json_t *volume, apr_hash_t *ma
     APR_ARRAY_PUSH((apr_array_header_t *)mark->names, const char *) = apr_pstrdup(call->p, name);
     if (number > mark->number) {
         mark->number = number;
-        mark_parse(json_string_value(json_object_get(labels, "persona.mark")), &mark->mark, call->p);
+        mark_parse(json_string_value(json_object_get(labels, "persona.mark")), mark, call->p);
     }
 }
 
@@ -166,7 +172,7 @@ apr_status_t docker_marks_drop(docker_call_t *call, const char *uuid)
 /* ---- writing ---- */
 
 /* APR_EEXIST: somebody else wrote this number. */
-static apr_status_t write_number(docker_call_t *call, const char *uuid, long number, const persona_mark_t *mark)
+static apr_status_t write_number(docker_call_t *call, const char *uuid, long number, const docker_mark_t *mark)
 {
     const char *nonce = persona_random_hex(16, call->p), *found;
     json_t *holder, *labels = json_pack("{s:s, s:s, s:s, s:s, s:s}", "persona.ns", call->d->head.ns, "persona.kind",
@@ -182,8 +188,13 @@ static apr_status_t write_number(docker_call_t *call, const char *uuid, long num
     return found && !strcmp(found, nonce) ? APR_SUCCESS : APR_EEXIST;
 }
 
-static void merge(persona_mark_t *to, const persona_mark_t *from)
+static void merge(docker_mark_t *all, const docker_mark_t *change)
 {
+    persona_mark_t *to = &all->mark;
+    const persona_mark_t *from = &change->mark;
+
+    all->cpus = change->cpus ? change->cpus : all->cpus;
+    all->memory = change->memory ? change->memory : all->memory;
     to->state = from->state ? from->state : to->state;
     to->session = from->session ? from->session : to->session;
     to->user = from->user ? from->user : to->user;
@@ -195,12 +206,12 @@ static void merge(persona_mark_t *to, const persona_mark_t *from)
 }
 
 /* One attempt. APR_EEXIST: another mark came between. */
-static apr_status_t try_mark(docker_call_t *call, const char *uuid, const persona_mark_t *mark)
+static apr_status_t try_change(docker_call_t *call, const char *uuid, const docker_mark_t *change)
 {
+    const persona_instance_e state = change->mark.state;
     docker_container_t *container;
     docker_call_t quiet = *call;
-    persona_mark_t all = {0};
-    docker_mark_t *last;
+    docker_mark_t all = {0}, *last;
     apr_hash_t *marks;
     apr_status_t status = docker_marks_read(call, uuid, &marks);
 
@@ -210,13 +221,13 @@ static apr_status_t try_mark(docker_call_t *call, const char *uuid, const person
     }
     last = apr_hash_get(marks, uuid, APR_HASH_KEY_STRING);
     if (last) {
-        all = last->mark;
+        all = *last;
     }
-    if (mark->state && mark->state < all.state) {
+    if (state && state < all.mark.state) {
         return persona_result_set(call->res, APR_EINVAL, "state", "instance %s is %s and cannot become %s", uuid,
-                                  persona_instance_state_name(all.state), persona_instance_state_name(mark->state));
+                                  persona_instance_state_name(all.mark.state), persona_instance_state_name(state));
     }
-    merge(&all, mark);
+    merge(&all, change);
     status = write_number(call, uuid, last ? last->number + 1 : 1, &all);
     if (status == APR_SUCCESS && last) {
         /* It is written: whoever reads takes the newest, and the next mark sweeps again. */
@@ -226,10 +237,23 @@ static apr_status_t try_mark(docker_call_t *call, const char *uuid, const person
     return status;
 }
 
+apr_status_t docker_mark_change(docker_call_t *call, const char *uuid, const docker_mark_t *change)
+{
+    apr_status_t status;
+
+    do {
+        status = try_change(call, uuid, change);
+    } while (status == APR_EEXIST && docker_now() < call->until);
+    return status == APR_EEXIST ? persona_result_set(call->res, APR_TIMEUP, "mark", "others mark instance %s all the time",
+                                                     uuid)
+                                : status;
+}
+
 apr_status_t docker_mark(persona_compute_t *c, const char *uuid, const persona_mark_t *mark, persona_result_t *res,
                          apr_pool_t *p)
 {
     const char *const words[] = {mark->session, mark->user, mark->app, mark->reason};
+    docker_mark_t change = {.mark = *mark};
     docker_call_t call;
     apr_status_t status;
 
@@ -243,12 +267,5 @@ apr_status_t docker_mark(persona_compute_t *c, const char *uuid, const persona_m
         }
     }
     status = docker_begin(&call, c, res, p);
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    do {
-        status = try_mark(&call, uuid, mark);
-    } while (status == APR_EEXIST && docker_now() < call.until);
-    return status == APR_EEXIST ? persona_result_set(res, APR_TIMEUP, "mark", "others mark instance %s all the time", uuid)
-                                : status;
+    return status == APR_SUCCESS ? docker_mark_change(&call, uuid, &change) : status;
 }

@@ -306,39 +306,52 @@ apr_status_t docker_inspect(persona_compute_t *c, const char *uuid, persona_inst
 
 /* ---- stats and resize ---- */
 
+static apr_int64_t integer_at(const json_t *object, const char *a, const char *b, apr_int64_t fallback)
+{
+    const json_t *value = json_object_get(json_object_get(object, a), b);
+
+    return json_is_integer(value) ? json_integer_value(value) : fallback;
+}
+
+/* Podman's update reaches the control group and nothing that Podman tells of afterwards: what was set is what we noted
+ * when Podman had said that it was. */
+static apr_status_t podman_limits(docker_call_t *call, const docker_container_t *container, int *cpus,
+                                  apr_int64_t *memory)
+{
+    const docker_mark_t *mark;
+    apr_hash_t *marks;
+    apr_status_t status = docker_marks_read(call, container->instance.uuid, &marks);
+
+    if (status == APR_SUCCESS) {
+        mark = apr_hash_get(marks, container->instance.uuid, APR_HASH_KEY_STRING);
+        *cpus = mark && mark->cpus ? mark->cpus : container->cpus;
+        *memory = mark && mark->memory ? mark->memory : container->memory;
+    }
+    return status;
+}
+
 /* What is set now: cpus rounded up, memory in bytes. APR_ENOENT: it does not run. */
 static apr_status_t read_limits(docker_call_t *call, const docker_container_t *container, int *cpus,
                                 apr_int64_t *memory)
 {
     docker_answer_t answer;
     const json_t *host;
-    apr_int64_t nano, quota, period;
-    apr_status_t status = docker_request(call, "GET", apr_pstrcat(call->p, "/containers/", container->id, "/json", NULL),
-                                         NULL, &answer, "cannot look at the container");
+    apr_status_t status;
 
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    if (!json_is_true(json_object_get(json_object_get(answer.json, "State"), "Running"))) {
+    if (!container->instance.running) {
         return persona_result_set(call->res, APR_ENOENT, "gone", "instance %s does not run", container->instance.uuid);
     }
-    host = json_object_get(answer.json, "HostConfig");
-    nano = json_integer_value(json_object_get(host, "NanoCpus"));
-    quota = json_integer_value(json_object_get(host, "CpuQuota"));
-    period = json_integer_value(json_object_get(host, "CpuPeriod"));
-    if (quota > 0) {
-        nano = quota * 1000000000 / (period > 0 ? period : 100000);
+    if (docker_is_podman(call->d)) {
+        return podman_limits(call, container, cpus, memory);
     }
-    *cpus = (int)((nano + 999999999) / 1000000000);
-    *memory = json_integer_value(json_object_get(host, "Memory"));
-    return APR_SUCCESS;
-}
-
-static apr_int64_t integer_at(const json_t *object, const char *a, const char *b, apr_int64_t fallback)
-{
-    const json_t *value = json_object_get(json_object_get(object, a), b);
-
-    return json_is_integer(value) ? json_integer_value(value) : fallback;
+    status = docker_request(call, "GET", apr_pstrcat(call->p, "/containers/", container->id, "/json", NULL), NULL, &answer,
+                            "cannot look at the container");
+    if (status == APR_SUCCESS) {
+        host = json_object_get(answer.json, "HostConfig");
+        *cpus = (int)((json_integer_value(json_object_get(host, "NanoCpus")) + 999999999) / 1000000000);
+        *memory = json_integer_value(json_object_get(host, "Memory"));
+    }
+    return status;
 }
 
 static void read_sample(const json_t *json, persona_usage_sample_t *sample)
@@ -405,14 +418,12 @@ static apr_status_t update(docker_call_t *call, const docker_container_t *contai
     char libpod[sizeof(call->d->engine.libpod)];
     const char *path;
     json_t *body = json_object();
-    int podman;
 
-    pthread_mutex_lock(&call->d->mutex);
-    podman = call->d->engine.podman;
-    apr_cpystrn(libpod, call->d->engine.libpod, sizeof(libpod));
-    pthread_mutex_unlock(&call->d->mutex);
-    if (podman) {
+    if (docker_is_podman(call->d)) {
         /* Its own interface alone has it, with the resources of an OCI runtime as the body. */
+        pthread_mutex_lock(&call->d->mutex);
+        apr_cpystrn(libpod, call->d->engine.libpod, sizeof(libpod));
+        pthread_mutex_unlock(&call->d->mutex);
         path = apr_pstrcat(call->p, libpod, "/containers/", container->id, "/update", NULL);
         if (cpus) {
             json_object_set_new(body, "cpu", json_pack("{s:I, s:i}", "quota", (json_int_t)cpus * 100000, "period",
@@ -440,8 +451,7 @@ apr_status_t docker_resize(persona_compute_t *c, const char *uuid, int *cpus, ap
 {
     docker_container_t *container;
     docker_call_t call, quiet;
-    int wanted_cpus = *cpus;
-    apr_int64_t wanted_memory = *memory;
+    docker_mark_t change = {.cpus = *cpus, .memory = *memory};
     apr_status_t status, read;
 
     if (!uuid_ok(uuid, res)) {
@@ -452,12 +462,13 @@ apr_status_t docker_resize(persona_compute_t *c, const char *uuid, int *cpus, ap
     if (status != APR_SUCCESS) {
         return status;
     }
-    if (wanted_cpus > container->max_cpus || wanted_memory > container->max_memory) {
+    if (change.cpus > container->max_cpus || change.memory > container->max_memory) {
         status = persona_result_set(res, APR_EINVAL, "resize", "the instance was made for %d cpus and %" APR_INT64_T_FMT
                                     " bytes at most", container->max_cpus, container->max_memory);
     }
-    else if (wanted_cpus || wanted_memory) {
-        status = update(&call, container, wanted_cpus, wanted_memory);
+    else if (change.cpus || change.memory) {
+        status = update(&call, container, change.cpus, change.memory);
+        status = status == APR_SUCCESS ? docker_mark_change(&call, uuid, &change) : status;
     }
     if (status == APR_TIMEUP) {
         return status;

@@ -167,6 +167,15 @@ service_libvirt_sweep()
     fi
 }
 
+# services_note_cgroups NAME: control groups that an engine makes and leaves.
+services_note_cgroups()
+{
+    local top
+    for top in /sys/fs/cgroup /sys/fs/cgroup/*; do
+        [ ! -d "$top" ] || [ -d "$top/$1" ] || services_note cgroup "$top/$1"
+    done
+}
+
 service_docker_answers()
 {
     docker -H "unix://$services/docker/docker.sock" version
@@ -179,12 +188,13 @@ service_docker()
     local dir=$services/docker driver
     mkdir -p "$dir" || return 1
     if ! services_alive dockerd; then
+        services_note_cgroups docker
         services_note docker
         for driver in overlay2 vfs; do
             rm -f "$dir/pid"
             setsid dockerd --data-root "$dir/data" --exec-root "$dir/exec" -p "$dir/pid" -H "unix://$dir/docker.sock" \
                 -G root --bip 172.30.9.1/24 --storage-driver "$driver" --default-ulimit nofile=4096:4096 \
-                --live-restore "$@" >> "$services/dockerd.log" 2>&1 < /dev/null 9>&- &
+                --live-restore="${PERSONA_LIVE_RESTORE:-1}" "$@" >> "$services/dockerd.log" 2>&1 < /dev/null 9>&- &
             echo $! > "$services/dockerd.pid"
             disown
             services_until 30 service_docker_decided
@@ -223,6 +233,7 @@ events_logger = "file"
 network_config_dir = "$dir/net"
 CONF
     services_alive podman || {
+        services_note_cgroups libpod_parent
         [ -d /run/persona-podman ] || services_note path /run/persona-podman
         services_note podman
         CONTAINERS_CONF=$dir/containers.conf setsid podman --root "$dir/root" --runroot /run/persona-podman \

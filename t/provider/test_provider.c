@@ -12,9 +12,13 @@
  *     --machine          instances are virtual machines: allow them longer
  *     --open NAME        network.name of those that are not isolated, where that is another network (--network's)
  *     --at-engine        images are at the engine: only creating tells whether there is one
- *     --only PART        run one part: refusal, fence, life, crowd, death, measure, isolation, outage (again for more)
+ *     --only PART        run one part: refusal, fence, life, crowd, sweep, death,
+ *                        measure, isolation, outage (again for more)
  *     --restart COMMAND  restarts the engine; instances live on
+ *     --mortal           they do not: a restart of the engine ends them
  *     --freeze COMMAND --thaw COMMAND   stop and continue the engine
+ *     --sweep COMMAND    removes what nobody seems to use, as administrators do
+ *     --distrust         the engine must be refused, or refuse us; nothing else is tested
  *     --rounds N         rounds of the fence race (200)
  *     --leaks COMMAND    prints whatever is left at the engine; run at the end
  *
@@ -47,8 +51,8 @@
 #define HOSTILE "<a href=\"x\">&amp; 'q' $HOME %s \\n \xc3\xa9]]>"
 
 static struct {
-    const char *image, *network, *open, *gateway, *restart, *freeze, *thaw, *leaks, *only;
-    int allowed, machine, at_engine, rounds;
+    const char *image, *network, *open, *gateway, *restart, *freeze, *thaw, *leaks, *only, *sweep;
+    int allowed, machine, at_engine, mortal, distrust, rounds;
     apr_interval_time_t boot;
 } setup = {.image = "probe", .network = "persona", .rounds = 200, .boot = apr_time_from_sec(30)};
 
@@ -330,6 +334,18 @@ static int command_arrived(const char *env)
     return good;
 }
 
+/* A container of an engine shares the host's root and kernel: it has little of the one's power over the other. */
+static void check_rights(const persona_instance_t *instance)
+{
+    const char *rights = ask(instance, "run?rights"), *root = ask(instance, "run?root");
+
+    ok(rights && strstr(rights, "NoNewPrivs:\t1\n"), "it can gain no privileges");
+    /* CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID */
+    ok(rights && strstr(rights, "CapBnd:\t00000000000000eb\n"), "and has only those that log somebody in");
+    ok(rights && !strstr(rights, ".sock"), "no socket of the host is inside");
+    ok(root && strstr(root, "Read-only"), "its root cannot be written: %s", root ? root : "no answer");
+}
+
 static void check_inside(const persona_instance_t *instance, const char *uuid)
 {
     const char *env = ask(instance, "env");
@@ -342,6 +358,9 @@ static void check_inside(const persona_instance_t *instance, const char *uuid)
     ok(env && !strstr(env, "forged"), "a persona cannot override what we say");
     if (!setup.machine) {
         ok(ask(instance, "run?root") && access("/written", F_OK), "what it writes is not written here");
+    }
+    if (setup.at_engine) {
+        check_rights(instance);
     }
 }
 
@@ -571,6 +590,39 @@ static void fence_rules(void)
     provider->unfence(two, name, persona_fence_token(b, name, p), &res, p);
 }
 
+/* An administrator's tidying takes no instance from its session. */
+static void sweeping(void)
+{
+    const char *session = session_of(9, p), *other = session_of(10, p), *uuid, *token, *mine;
+    persona_mark_t ready = {.state = PERSONA_INSTANCE_READY, .ready_at = 5};
+    apr_array_header_t *fences;
+    persona_result_t res = {0};
+    int found = 0;
+
+    if (!setup.sweep) {
+        return;
+    }
+    printf("# What nobody seems to use is swept\n");
+    uuid = begin(make_persona("probe-swept"), "an instance is created");
+    mine = persona_fence_token(session, uuid, p);
+    succeeded(provider->mark(one, uuid, &ready, &res, p), &res, "it is marked");
+    succeeded(provider->fence(one, uuid, session, &res, p), &res, "a session has it");
+    run(setup.sweep);
+    ok(provider->fence(two, uuid, other, &res, p) == APR_EEXIST, "another session still does not get it: %s", res.detail);
+    ok(provider->fence_holder(two, uuid, &token, &res, p) == APR_SUCCESS && same(token, mine), "its holder is known");
+    if (provider->fences(two, &fences, &res, p) == APR_SUCCESS) {
+        for (int i = 0; i < fences->nelts; ++i) {
+            const persona_fence_t *fence = APR_ARRAY_IDX(fences, i, persona_fence_t *);
+            found += same(fence->name, uuid) && same(fence->token, mine);
+        }
+    }
+    ok(found == 1, "and listed, once");
+    ok(provider->fence(two, uuid, session, &res, p) == APR_SUCCESS, "its own session is told yes: %s", res.detail);
+    ok(find(uuid) != NULL, "the instance is there");
+    end(uuid, "it is destroyed");
+    succeeded(provider->unfence(one, uuid, mine, &res, p), &res, "and its fence removed");
+}
+
 /* ---- the engine stops ---- */
 
 static int survived(const char *uuid, const char *session)
@@ -590,6 +642,22 @@ static int survived(const char *uuid, const char *session)
            && same(instance->session, session) && same(instance->persona_id, "probe-two") && ask(instance, "run?id");
 }
 
+static int died(const char *uuid)
+{
+    const apr_time_t began = apr_time_now();
+    persona_instance_t *instance = NULL;
+
+    while (apr_time_now() - began < apr_time_from_sec(60)) {
+        instance = find(uuid);
+        if (instance && instance->state == PERSONA_INSTANCE_GONE) {
+            printf("# %s\n", instance->reason);
+            return 1;
+        }
+        usleep(100000);
+    }
+    return 0;
+}
+
 static void outages(void)
 {
     const char *session = session_of(7, p), *other = session_of(8, p), *uuid;
@@ -604,7 +672,13 @@ static void outages(void)
     ok(boot(uuid) != NULL, "its stream answers");
     succeeded(provider->fence(one, uuid, session, &res, p), &res, "a session has it");
     succeeded(provider->mark(one, uuid, &assigned, &res, p), &res, "and is noted beside it");
-    if (setup.restart) {
+    if (setup.restart && setup.mortal) {
+        run(setup.restart);
+        ok(died(uuid), "after a restart of the engine it is listed as gone");
+        ok(provider->fence(two, uuid, other, &res, p) == APR_EEXIST, "another session still does not get it: %s",
+           res.detail);
+    }
+    else if (setup.restart) {
         run(setup.restart);
         ok(survived(uuid, session), "after a restart of the engine it runs, and is still assigned");
         ok(provider->fence(two, uuid, other, &res, p) == APR_EEXIST, "another session still does not get it: %s",
@@ -642,7 +716,8 @@ static void death(void)
     persona_result_t res = {0};
     const char *uuid = begin(make_persona("probe-three"), "an instance is created");
     persona_instance_t *instance = boot(uuid);
-    const apr_time_t until = apr_time_now() + apr_time_from_sec(20);
+    const apr_time_t until = apr_time_now() + apr_time_from_sec(60);
+    apr_time_t began;
 
     printf("# An instance dies by itself\n");
     ok(instance != NULL, "its stream answers");
@@ -650,6 +725,11 @@ static void death(void)
     if (instance) {
         ask(instance, setup.machine ? "run?off" : "run?die");
     }
+    began = apr_time_now();
+    while (!events && apr_time_now() < until) {
+        usleep(5000);
+    }
+    printf("# it was heard of after %" APR_INT64_T_FMT " ms\n", apr_time_as_msec(apr_time_now() - began));
     do {
         usleep(100000);
         instance = find(uuid);
@@ -829,6 +909,15 @@ static void leaks(void)
     }
 }
 
+static void distrust(void)
+{
+    apr_array_header_t *instances;
+    persona_result_t res = {0};
+
+    ok(provider->list(one, &instances, &res, p) == APR_EACCES && same(res.problem, "engine-tls"),
+       "no word is exchanged: %s", res.detail);
+}
+
 static const char *argument(int *argc, char ***argv)
 {
     if (*argc < 2) {
@@ -851,8 +940,10 @@ static void parse(int argc, char **argv)
             setup.boot = apr_time_from_sec(180);
             continue;
         }
-        if (!strcmp(name, "--at-engine")) {
-            setup.at_engine = 1;
+        if (!strcmp(name, "--at-engine") || !strcmp(name, "--mortal") || !strcmp(name, "--distrust")) {
+            setup.at_engine |= !strcmp(name, "--at-engine");
+            setup.mortal |= !strcmp(name, "--mortal");
+            setup.distrust |= !strcmp(name, "--distrust");
             continue;
         }
         const char *value = argument(&argc, &argv);
@@ -872,6 +963,7 @@ static void parse(int argc, char **argv)
         setup.restart = strcmp(name, "--restart") ? setup.restart : value;
         setup.freeze = strcmp(name, "--freeze") ? setup.freeze : value;
         setup.thaw = strcmp(name, "--thaw") ? setup.thaw : value;
+        setup.sweep = strcmp(name, "--sweep") ? setup.sweep : value;
         setup.leaks = strcmp(name, "--leaks") ? setup.leaks : value;
         setup.rounds = strcmp(name, "--rounds") ? setup.rounds : atoi(value);
     }
@@ -886,6 +978,7 @@ static const struct {
     const char *name;
     void (*run)(void);
 } parts[] = {{"refusal", refusals}, {"fence", fence_rules}, {"fence", fence_race}, {"life", lifecycle}, {"crowd", crowd},
+             {"sweep", sweeping},
              {"death", death}, {"measure", measure}, {"isolation", isolation}, {"outage", outages}};
 
 int main(int argc, char **argv)
@@ -906,11 +999,16 @@ int main(int argc, char **argv)
         return 1;
     }
     for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); ++i) {
-        if (!setup.only || strstr(setup.only, apr_pstrcat(p, " ", parts[i].name, " ", NULL))) {
+        if (!setup.distrust && (!setup.only || strstr(setup.only, apr_pstrcat(p, " ", parts[i].name, " ", NULL)))) {
             parts[i].run();
         }
     }
-    leaks();
+    if (setup.distrust) {
+        distrust();
+    }
+    else {
+        leaks();
+    }
     provider->close(one);
     provider->close(two);
     printf("1..%d\n", tests);

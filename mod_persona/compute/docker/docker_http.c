@@ -139,6 +139,10 @@ static apr_status_t not_answered(docker_call_t *call, CURLcode code, const char 
 {
     const char *address = call->d->head.conf->address, *words = *error ? error : curl_easy_strerror(code);
 
+    /* With TLS 1.3 a server refuses the client's certificate when the client has done its part already. */
+    if (!call->d->options->socket && (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR) && strstr(error, "alert")) {
+        code = CURLE_SSL_CERTPROBLEM;
+    }
     switch (code) {
     case CURLE_COULDNT_CONNECT:
     case CURLE_COULDNT_RESOLVE_HOST:

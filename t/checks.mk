@@ -22,6 +22,7 @@ EXTRA_DIST += \
 	t/bench/claim.py \
 	t/bench/click \
 	t/bench/click.js \
+	t/bench/docker \
 	t/bench/forecast \
 	t/bench/relay \
 	t/bench/run \

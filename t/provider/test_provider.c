@@ -18,6 +18,8 @@
  *     --mortal           they do not: a restart of the engine ends them
  *     --freeze COMMAND --thaw COMMAND   stop and continue the engine
  *     --sweep COMMAND    removes what nobody seems to use, as administrators do
+ *     --beside START --beside-end STOP   bench: the engine's own client starts and ends such an instance at --beside-at
+ *     --beside-at ADDR   (--only bench alone; measures nothing else)
  *     --distrust         the engine must be refused, or refuse us; nothing else is tested
  *     --rounds N         rounds of the fence race (200)
  *     --leaks COMMAND    prints whatever is left at the engine; run at the end
@@ -51,7 +53,8 @@
 #define HOSTILE "<a href=\"x\">&amp; 'q' $HOME %s \\n \xc3\xa9]]>"
 
 static struct {
-    const char *image, *network, *open, *gateway, *restart, *freeze, *thaw, *leaks, *only, *sweep;
+    const char *image, *network, *open, *gateway, *restart, *freeze, *thaw, *leaks, *only, *sweep, *beside, *beside_end,
+        *beside_at;
     int allowed, machine, at_engine, mortal, distrust, rounds;
     apr_interval_time_t boot;
 } setup = {.image = "probe", .network = "persona", .rounds = 200, .boot = apr_time_from_sec(30)};
@@ -883,6 +886,83 @@ static void isolation(void)
     end(c, "the third is destroyed");
 }
 
+/* ---- how long an instance takes ---- */
+
+/* Until the port of the stream answers, as the manager's probe asks for it. */
+static int answers(const char *address)
+{
+    const apr_time_t until = apr_time_now() + setup.boot;
+
+    while (apr_time_now() < until) {
+        const int fd = dial(address, 5900, 1000);
+
+        if (fd >= 0) {
+            close(fd);
+            return 1;
+        }
+        usleep(5000);
+    }
+    return 0;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const apr_interval_time_t x = *(const apr_interval_time_t *)a, y = *(const apr_interval_time_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static int boot_ours(apr_interval_time_t *took)
+{
+    const apr_time_t began = apr_time_now();
+    persona_create_t how = {.uuid = persona_uuid_random(p), .reason = "a measurement"};
+    persona_instance_t *instance = NULL;
+    persona_result_t res = {0};
+    int good = provider->create(one, make_persona("bench"), &how, &res, p) == APR_SUCCESS
+               && provider->inspect(one, how.uuid, &instance, &res, p) == APR_SUCCESS && instance->address
+               && answers(instance->address);
+
+    *took = apr_time_now() - began;
+    return provider->destroy(one, how.uuid, &res, p) == APR_SUCCESS && good;
+}
+
+static int boot_theirs(apr_interval_time_t *took)
+{
+    const apr_time_t began = apr_time_now();
+    int good;
+
+    run(setup.beside);
+    good = answers(setup.beside_at);
+    *took = apr_time_now() - began;
+    run(setup.beside_end);
+    return good;
+}
+
+static void bench(void)
+{
+    enum { ROUNDS = 20 };
+    apr_interval_time_t ours[ROUNDS], theirs[ROUNDS];
+    int good = 0;
+    double ratio;
+
+    if (!setup.beside) {
+        return;
+    }
+    printf("# From create to an answer, beside the engine's own client\n");
+    for (int i = 0; i < ROUNDS; ++i) {
+        good += i & 1 ? boot_ours(&ours[i]) && boot_theirs(&theirs[i]) : boot_theirs(&theirs[i]) && boot_ours(&ours[i]);
+    }
+    ok(good == ROUNDS, "%d of %d pairs answered", good, ROUNDS);
+    qsort(ours, ROUNDS, sizeof(ours[0]), by_time);
+    qsort(theirs, ROUNDS, sizeof(theirs[0]), by_time);
+    ratio = (double)ours[ROUNDS / 2] / (double)theirs[ROUNDS / 2];
+    printf("# ours: min %" APR_INT64_T_FMT ", median %" APR_INT64_T_FMT ", max %" APR_INT64_T_FMT " ms; theirs: min %"
+           APR_INT64_T_FMT ", median %" APR_INT64_T_FMT ", max %" APR_INT64_T_FMT " ms\n", apr_time_as_msec(ours[0]),
+           apr_time_as_msec(ours[ROUNDS / 2]), apr_time_as_msec(ours[ROUNDS - 1]), apr_time_as_msec(theirs[0]),
+           apr_time_as_msec(theirs[ROUNDS / 2]), apr_time_as_msec(theirs[ROUNDS - 1]));
+    ok(ratio <= 1.3, "the median is %.2f times theirs, at most 1.3", ratio);
+}
+
 static void leaks(void)
 {
     apr_array_header_t *fences;
@@ -963,6 +1043,9 @@ static void parse(int argc, char **argv)
         setup.restart = strcmp(name, "--restart") ? setup.restart : value;
         setup.freeze = strcmp(name, "--freeze") ? setup.freeze : value;
         setup.thaw = strcmp(name, "--thaw") ? setup.thaw : value;
+        setup.beside = strcmp(name, "--beside") ? setup.beside : value;
+        setup.beside_end = strcmp(name, "--beside-end") ? setup.beside_end : value;
+        setup.beside_at = strcmp(name, "--beside-at") ? setup.beside_at : value;
         setup.sweep = strcmp(name, "--sweep") ? setup.sweep : value;
         setup.leaks = strcmp(name, "--leaks") ? setup.leaks : value;
         setup.rounds = strcmp(name, "--rounds") ? setup.rounds : atoi(value);
@@ -979,7 +1062,8 @@ static const struct {
     void (*run)(void);
 } parts[] = {{"refusal", refusals}, {"fence", fence_rules}, {"fence", fence_race}, {"life", lifecycle}, {"crowd", crowd},
              {"sweep", sweeping},
-             {"death", death}, {"measure", measure}, {"isolation", isolation}, {"outage", outages}};
+             {"death", death}, {"measure", measure}, {"isolation", isolation}, {"outage", outages},
+             {"bench", bench}};
 
 int main(int argc, char **argv)
 {

@@ -611,7 +611,8 @@ static void sweeping(void)
     succeeded(provider->mark(one, uuid, &ready, &res, p), &res, "it is marked");
     succeeded(provider->fence(one, uuid, session, &res, p), &res, "a session has it");
     run(setup.sweep);
-    ok(provider->fence(two, uuid, other, &res, p) == APR_EEXIST, "another session still does not get it: %s", res.detail);
+    ok(provider->fence(two, uuid, other, &res, p) == APR_EEXIST, "another session still does not get it: %s",
+       res.detail);
     ok(provider->fence_holder(two, uuid, &token, &res, p) == APR_SUCCESS && same(token, mine), "its holder is known");
     if (provider->fences(two, &fences, &res, p) == APR_SUCCESS) {
         for (int i = 0; i < fences->nelts; ++i) {
@@ -1037,7 +1038,9 @@ static void parse(int argc, char **argv)
         setup.image = strcmp(name, "--image") ? setup.image : value;
         setup.network = strcmp(name, "--network") ? setup.network : value;
         setup.open = strcmp(name, "--open") ? setup.open : value;
-        setup.only = strcmp(name, "--only") ? setup.only : apr_pstrcat(p, setup.only ? setup.only : " ", value, " ", NULL);
+        if (!strcmp(name, "--only")) {
+            setup.only = apr_pstrcat(p, setup.only ? setup.only : " ", value, " ", NULL);
+        }
         setup.gateway = strcmp(name, "--gateway") ? setup.gateway : value;
         setup.allowed = strcmp(name, "--allowed") ? setup.allowed : atoi(value);
         setup.restart = strcmp(name, "--restart") ? setup.restart : value;
@@ -1060,10 +1063,9 @@ static void parse(int argc, char **argv)
 static const struct {
     const char *name;
     void (*run)(void);
-} parts[] = {{"refusal", refusals}, {"fence", fence_rules}, {"fence", fence_race}, {"life", lifecycle}, {"crowd", crowd},
-             {"sweep", sweeping},
-             {"death", death}, {"measure", measure}, {"isolation", isolation}, {"outage", outages},
-             {"bench", bench}};
+} parts[] = {{"refusal", refusals}, {"fence", fence_rules}, {"fence", fence_race}, {"life", lifecycle},
+             {"crowd", crowd}, {"sweep", sweeping}, {"death", death}, {"measure", measure},
+             {"isolation", isolation}, {"outage", outages}, {"bench", bench}};
 
 int main(int argc, char **argv)
 {

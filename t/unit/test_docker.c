@@ -76,8 +76,8 @@ static void test_addresses(void **state)
     static const char *const good[] = {"unix:///run/docker.sock", "https://10.0.0.1:2376", "https://[::1]:2376",
                                        "https://engine.example.org"};
     static const char *const bad[] = {"", "unix://", "unix:///", "unix://run/docker.sock", "/run/docker.sock",
-                                      "tcp://10.0.0.1:2375", "http://10.0.0.1", "https://", "https://a b", "https://a/b",
-                                      "https://u@h", "https://h:x", "https://h:99999", "unix:///a\nb"};
+                                      "tcp://10.0.0.1:2375", "http://10.0.0.1", "https://", "https://a b",
+                                      "https://a/b", "https://u@h", "https://h:x", "https://h:99999", "unix:///a\nb"};
 
     (void)state;
     for (unsigned i = 0; i < sizeof(good) / sizeof(good[0]); ++i) {
@@ -87,7 +87,7 @@ static void test_addresses(void **state)
         assert_non_null(conf_wrong(bad[i], NULL, NULL));
     }
     /* A path that does not fit into a socket's address. */
-    assert_non_null(conf_wrong(apr_pstrcat(unit_pool, "unix:///", apr_psprintf(unit_pool, "%0120d", 0), NULL), NULL, NULL));
+    assert_non_null(conf_wrong(apr_psprintf(unit_pool, "unix:///%0120d", 0), NULL, NULL));
     assert_non_null(strstr(conf_wrong("tcp://10.0.0.1:2375", NULL, NULL), "https://"));
 }
 
@@ -157,7 +157,8 @@ static void test_personas(void **state)
     persona->environment.stream_port = 5900;
     apr_table_set((apr_table_t *)persona->environment.env, "A", "\xff");
     assert_non_null(docker_plan_check(options, persona, unit_pool));
-    apr_table_set((apr_table_t *)persona->environment.env, "A", apr_psprintf(unit_pool, "%0*d", DOCKER_TEXT_MAX + 1, 0));
+    apr_table_set((apr_table_t *)persona->environment.env, "A",
+                  apr_psprintf(unit_pool, "%0*d", DOCKER_TEXT_MAX + 1, 0));
     assert_non_null(docker_plan_check(options, persona, unit_pool));
     apr_table_set((apr_table_t *)persona->environment.env, "A", "<&'\"$`");
     assert_null(docker_plan_check(options, persona, unit_pool));

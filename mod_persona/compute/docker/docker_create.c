@@ -19,11 +19,6 @@
  * that decides what the host itself answers. */
 #define ISOLATED_LABEL "persona.isolated"
 
-static apr_status_t reworded(docker_call_t *call, apr_status_t status, const char *problem, const char *detail)
-{
-    return persona_result_set(call->res, status == APR_ENOENT ? APR_EGENERAL : status, problem, "%s", detail);
-}
-
 /* ---- what must be there ---- */
 
 static apr_status_t find_image(docker_call_t *call, docker_plan_t *plan)
@@ -37,8 +32,8 @@ static apr_status_t find_image(docker_call_t *call, docker_plan_t *plan)
                                          &answer, "cannot look at the image");
 
     if (status == APR_ENOENT || status == APR_EINVAL) {
-        return reworded(call, APR_EINVAL, "image-missing", apr_psprintf(call->p, "the engine at %s has no image %s: load or "
-                        "pull it there", call->d->head.conf->address, name));
+        return persona_result_set(call->res, APR_EINVAL, "image-missing", "the engine at %s has no image %s: load or "
+                                  "pull it there", call->d->head.conf->address, name);
     }
     if (status != APR_SUCCESS) {
         return status;
@@ -59,16 +54,17 @@ static apr_status_t find_network(docker_call_t *call, const docker_plan_t *plan)
                                          NULL), NULL, &answer, "cannot look at the network");
 
     if (status == APR_ENOENT) {
-        return reworded(call, APR_EINVAL, "network", apr_psprintf(call->p, "the engine at %s has no network %s",
-                        call->d->head.conf->address, name));
+        return persona_result_set(call->res, APR_EINVAL, "network", "the engine at %s has no network %s",
+                                  call->d->head.conf->address, name);
     }
     if (status != APR_SUCCESS || !plan->persona->environment.isolated) {
         return status;
     }
     isolated = json_string_value(json_object_get(json_object_get(answer.json, "Labels"), ISOLATED_LABEL));
     if (!isolated || strcmp(isolated, "true")) {
-        return reworded(call, APR_EINVAL, "isolation", apr_psprintf(call->p, "network %s is not labelled " ISOLATED_LABEL
-                        "=true, so nobody says that instances in it are kept apart: make it with persona-network", name));
+        return persona_result_set(call->res, APR_EINVAL, "isolation", "network %s is not labelled " ISOLATED_LABEL
+                                  "=true, so nobody says that its instances are kept apart: make it with "
+                                  "persona-network", name);
     }
     return APR_SUCCESS;
 }
@@ -90,8 +86,10 @@ static apr_status_t read_packages(docker_call_t *call, const char *id, const cha
     apr_status_t status = APR_ENOENT;
 
     for (int i = 0; files[i] && status == APR_ENOENT; ++i) {
-        status = docker_request(call, "GET", apr_pstrcat(call->p, "/containers/", id, "/archive?path=",
-                                docker_encode(files[i], call->p), NULL), NULL, &answer, "cannot read the image's packages");
+        const char *path = apr_pstrcat(call->p, "/containers/", id, "/archive?path=", docker_encode(files[i], call->p),
+                                       NULL);
+
+        status = docker_request(call, "GET", path, NULL, &answer, "cannot read the image's packages");
         *list = status == APR_SUCCESS ? docker_tar_file(answer.body, answer.len, len) : NULL;
         if (status == APR_SUCCESS && !*list) {
             status = APR_ENOENT;
@@ -120,8 +118,8 @@ static apr_status_t check_libraries(docker_call_t *call, const docker_plan_t *pl
     }
     status = read_packages(call, id, &list, &len);
     if (status == APR_ENOENT) {
-        return reworded(call, APR_EINVAL, "image-lacks-library", apr_psprintf(call->p, "the image %s has no list of its "
-                        "packages, so its libraries cannot be checked", plan->image));
+        return persona_result_set(call->res, APR_EINVAL, "image-lacks-library", "the image %s has no list of its "
+                                  "packages, so its libraries cannot be checked", plan->image);
     }
     if (status != APR_SUCCESS) {
         return status;
@@ -134,8 +132,8 @@ static apr_status_t check_libraries(docker_call_t *call, const docker_plan_t *pl
         }
     }
     if (missing) {
-        return reworded(call, APR_EINVAL, "image-lacks-library", apr_psprintf(call->p, "the image %s lacks %s",
-                        plan->image, missing));
+        return persona_result_set(call->res, APR_EINVAL, "image-lacks-library", "the image %s lacks %s", plan->image,
+                                  missing);
     }
     pthread_mutex_lock(&call->d->mutex);
     apr_table_set(call->d->checked, key, "");
@@ -181,7 +179,8 @@ static apr_status_t make_container(docker_call_t *call, docker_plan_t *plan, con
 
     own.res = &failure;
     plan->quota = quota_usable(call->d);
-    status = docker_request(&own, "POST", path, docker_plan_body(plan, call->p), &answer, "cannot create the container");
+    status = docker_request(&own, "POST", path, docker_plan_body(plan, call->p), &answer,
+                            "cannot create the container");
     if (status != APR_SUCCESS && status != APR_EEXIST && status != APR_TIMEUP && plan->quota
         && plan->persona->environment.root == PERSONA_ROOT_COPY && plan->persona->resources.storage
         && (strstr(failure.detail, "storage-opt") || strstr(failure.detail, "quota"))) {

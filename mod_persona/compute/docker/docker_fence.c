@@ -11,9 +11,9 @@
  * first name, which is gone after it: of two who both won because a prune fell between them, the second finds no such
  * container, looks again, and learns who has it.
  *
- * A fence of another name (a person's home) is a volume alone, named by the name's hash. Removing it is: take the volume
- * ...-removing, look whose the fence is, remove it, remove ...-removing; so nobody removes what another has taken since
- * he looked. One that was left by a crash is swept after a while longer than any call lasts.
+ * A fence of another name (a person's home) is a volume alone, named by the name's hash. Removing it is: take the
+ * volume ...-removing, look whose the fence is, remove it, remove ...-removing; so nobody removes what another has
+ * taken since he looked. One that was left by a crash is swept after a while longer than any call lasts.
  */
 #include <string.h>
 

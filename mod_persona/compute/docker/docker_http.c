@@ -152,8 +152,8 @@ static apr_status_t not_answered(docker_call_t *call, CURLcode code, const char 
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CACERT_BADFILE:
-        return persona_result_set(call->res, APR_EACCES, "engine-tls", "the engine at %s cannot be trusted, or does not "
-                                  "trust us: %s", address, words);
+        return persona_result_set(call->res, APR_EACCES, "engine-tls", "the engine at %s cannot be trusted, or does "
+                                  "not trust us: %s", address, words);
     case CURLE_OPERATION_TIMEDOUT:
         return persona_result_set(call->res, APR_TIMEUP, "engine-slow", "%s: the engine at %s did not answer within "
                                   "%" APR_INT64_T_FMT " ms", what, address, apr_time_as_msec(call->d->head.timeout));
@@ -332,37 +332,45 @@ static void warn_of_restarts(docker_t *d, const docker_engine_t *engine, const j
     }
 }
 
+/* The version of its interface that we use: ours, or the nearest that it has. 0: it is no Docker engine. */
+static int choose_version(docker_engine_t *engine, const json_t *version)
+{
+    const char *least = json_string_value(json_object_get(version, "MinAPIVersion"));
+    const char *most = json_string_value(json_object_get(version, "ApiVersion"));
+    unsigned major, minor;
+
+    if (!most || sscanf(most, "%3u.%5u", &major, &minor) != 2 || major != 1) {
+        return 0;
+    }
+    minor = minor < VERSION_MINOR ? minor : VERSION_MINOR;
+    if (least && sscanf(least, "1.%5u", &major) == 1 && major > minor) {
+        minor = major;
+    }
+    apr_snprintf(engine->version, sizeof(engine->version), "/v1.%u", minor);
+    return 1;
+}
+
 static apr_status_t engine_ask(docker_call_t *call)
 {
-    const docker_options_t *options = call->d->options;
+    const char *base = call->d->options->base, *text;
     docker_engine_t engine = {.known = 1};
     docker_answer_t answer;
-    const char *text;
-    unsigned major = 0, minor = 0;
-    apr_status_t status = send_request(call, "GET", apr_pstrcat(call->p, options->base, "/version", NULL), NULL, &answer,
+    apr_status_t status = send_request(call, "GET", apr_pstrcat(call->p, base, "/version", NULL), NULL, &answer,
                                        "cannot ask the engine for its version");
 
     if (status != APR_SUCCESS) {
         return status;
     }
+    if (!choose_version(&engine, answer.json)) {
+        return persona_result_set(call->res, APR_EGENERAL, "engine", "what answers at %s is no Docker engine",
+                                  call->d->head.conf->address);
+    }
     engine.podman = is_podman(answer.json);
-    text = json_string_value(json_object_get(answer.json, "MinAPIVersion"));
-    if (text && sscanf(text, "%3u.%5u", &major, &minor) == 2 && (major > 1 || minor > VERSION_MINOR)) {
-        apr_snprintf(engine.version, sizeof(engine.version), "/v%u.%u", major, minor);
-    }
-    else {
-        text = json_string_value(json_object_get(answer.json, "ApiVersion"));
-        if (!text || sscanf(text, "%3u.%5u", &major, &minor) != 2 || major != 1) {
-            return persona_result_set(call->res, APR_EGENERAL, "engine", "what answers at %s is no Docker engine",
-                                      call->d->head.conf->address);
-        }
-        apr_snprintf(engine.version, sizeof(engine.version), "/v1.%u", minor < VERSION_MINOR ? minor : VERSION_MINOR);
-    }
     text = json_string_value(json_object_get(answer.json, "Version"));
     if (engine.podman && text && strspn(text, "0123456789.") == strlen(text)) {
         apr_snprintf(engine.libpod, sizeof(engine.libpod), "/v%.10s/libpod", text);
     }
-    status = send_request(call, "GET", apr_pstrcat(call->p, options->base, engine.version, "/info", NULL), NULL, &answer,
+    status = send_request(call, "GET", apr_pstrcat(call->p, base, engine.version, "/info", NULL), NULL, &answer,
                           "cannot ask the engine for its state");
     if (status != APR_SUCCESS) {
         return status;

@@ -6,8 +6,8 @@
  * An engine does not change the labels of anything. So each mark is a new volume, with all that is known by then in its
  * label: persona-mark-UUID.1, .2 and so on. Who makes the next number first has written it, for creating a volume that
  * exists gives back the first one's labels; who was second reads again and writes the number after. The newest counts,
- * older ones are removed. A `volume prune` can sweep marks; then the instance looks as if it had just been made, and the
- * fence and the name of the container still tell that somebody has it.
+ * older ones are removed. A `volume prune` can sweep marks; then the instance looks as if it had just been made, and
+ * the name of the container still tells whether somebody has it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -244,8 +244,8 @@ apr_status_t docker_mark_change(docker_call_t *call, const char *uuid, const doc
     do {
         status = try_change(call, uuid, change);
     } while (status == APR_EEXIST && docker_now() < call->until);
-    return status == APR_EEXIST ? persona_result_set(call->res, APR_TIMEUP, "mark", "others mark instance %s all the time",
-                                                     uuid)
+    return status == APR_EEXIST ? persona_result_set(call->res, APR_TIMEUP, "mark", "others mark instance %s all the "
+                                                     "time", uuid)
                                 : status;
 }
 
@@ -262,8 +262,8 @@ apr_status_t docker_mark(persona_compute_t *c, const char *uuid, const persona_m
     }
     for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); ++i) {
         if (words[i] && !docker_text_valid(words[i])) {
-            return persona_result_set(res, APR_EINVAL, "mark", "%s cannot be kept beside an instance: control characters, "
-                                      "not UTF-8 or too long", words[i]);
+            return persona_result_set(res, APR_EINVAL, "mark", "%s cannot be kept beside an instance: control "
+                                      "characters, not UTF-8 or too long", words[i]);
         }
     }
     status = docker_begin(&call, c, res, p);

@@ -344,8 +344,8 @@ static apr_status_t read_limits(docker_call_t *call, const docker_container_t *c
     if (docker_is_podman(call->d)) {
         return podman_limits(call, container, cpus, memory);
     }
-    status = docker_request(call, "GET", apr_pstrcat(call->p, "/containers/", container->id, "/json", NULL), NULL, &answer,
-                            "cannot look at the container");
+    status = docker_request(call, "GET", apr_pstrcat(call->p, "/containers/", container->id, "/json", NULL), NULL,
+                            &answer, "cannot look at the container");
     if (status == APR_SUCCESS) {
         host = json_object_get(answer.json, "HostConfig");
         *cpus = (int)((json_integer_value(json_object_get(host, "NanoCpus")) + 999999999) / 1000000000);

@@ -164,8 +164,8 @@ const char *docker_plan_check(const docker_options_t *options, const persona_t *
     }
     if (persona->resources.gpu_count && persona->resources.gpu_model
         && (!options->gpu || strcmp(options->gpu, persona->resources.gpu_model))) {
-        return apr_psprintf(p, "the engine cannot choose a GPU by its model: say gpu=%s on the PersonaCompute line of an "
-                            "engine that has nothing else", persona->resources.gpu_model);
+        return apr_psprintf(p, "the engine cannot choose a GPU by its model: say gpu=%s on the PersonaCompute line of "
+                            "an engine that has nothing else", persona->resources.gpu_model);
     }
     return NULL;
 }

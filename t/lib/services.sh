@@ -181,19 +181,25 @@ service_docker_answers()
     docker -H "unix://$services/docker/docker.sock" version
 }
 
-# service_docker [OPTION...]: a dockerd of our own, with its images, containers and socket in $services/docker. Its
-# containers live on while it is restarted. A storage driver that the disk below cannot have is replaced by vfs.
+# service_docker [OPTION...]: a dockerd of our own, with its images, containers and socket in $services/docker (but for
+# the sockets within, for which /run has short names). Its
+# containers live on while it is restarted. A storage driver that the disk below cannot have is replaced by vfs. The
+# socket is for the group $services_docker_group (default root). With $services_docker_alone it makes no bridge and no
+# rule but for the networks that it is asked for: nothing is left of them on the host.
 service_docker()
 {
-    local dir=$services/docker driver
+    local dir=$services/docker driver net='--bip 172.30.9.1/24'
+    [ -z "${services_docker_alone:-}" ] || net='--bridge none --iptables=false --ip6tables=false'
     mkdir -p "$dir" || return 1
     if ! services_alive dockerd; then
         services_note_cgroups docker
+        [ -d /run/persona-docker ] || services_note path /run/persona-docker
         services_note docker
         for driver in overlay2 vfs; do
             rm -f "$dir/pid"
-            setsid dockerd --data-root "$dir/data" --exec-root "$dir/exec" -p "$dir/pid" -H "unix://$dir/docker.sock" \
-                -G root --bip 172.30.9.1/24 --storage-driver "$driver" --default-ulimit nofile=4096:4096 \
+            # shellcheck disable=SC2086 -- words
+            setsid dockerd --data-root "$dir/data" --exec-root /run/persona-docker -p "$dir/pid" -H "unix://$dir/docker.sock" \
+                -G "${services_docker_group:-root}" $net --storage-driver "$driver" --default-ulimit nofile=4096:4096 \
                 --live-restore="${PERSONA_LIVE_RESTORE:-1}" "$@" >> "$services/dockerd.log" 2>&1 < /dev/null 9>&- &
             echo $! > "$services/dockerd.pid"
             disown

@@ -5,6 +5,9 @@
  *
  * One thread per compute, from open to close, reads the engine's events of our containers and calls the callback. When
  * the engine goes away it tries again every half second. What happened meanwhile the next reading of the list tells.
+ *
+ * dockerd tells of a death before its list does: whoever reads the list at once finds the dead one running. So the
+ * callback comes when the list has it.
  */
 #include <string.h>
 
@@ -14,28 +17,8 @@
 #include "persona/digest.h"
 
 #define RETRY apr_time_from_msec(500)
-
-/* The mutex is not held over the callback, which takes locks of the manager; docker_events_stop() joins. */
-static void on_line(docker_t *d, char *text, apr_size_t len)
-{
-    json_t *event = json_loadb(text, len, 0, NULL);
-    const json_t *attributes = json_object_get(json_object_get(event, "Actor"), "Attributes");
-    const char *uuid = json_string_value(json_object_get(attributes, "persona.uuid"));
-    const char *ns = json_string_value(json_object_get(attributes, "persona.ns"));
-    persona_compute_event_cb *cb;
-    void *baton;
-
-    if (uuid && ns && !strcmp(ns, d->head.ns) && persona_uuid_valid(uuid)) {
-        pthread_mutex_lock(&d->mutex);
-        cb = d->cb;
-        baton = d->baton;
-        pthread_mutex_unlock(&d->mutex);
-        if (cb) {
-            cb(baton, &d->head, uuid);
-        }
-    }
-    json_decref(event);
-}
+/** How long a death that was told of is looked for in the list. */
+#define SETTLE apr_time_from_sec(2)
 
 static int closing(docker_t *d)
 {
@@ -45,6 +28,52 @@ static int closing(docker_t *d)
     result = d->closing;
     pthread_mutex_unlock(&d->mutex);
     return result;
+}
+
+static void await_end(docker_t *d, const char *uuid)
+{
+    docker_container_t *container;
+    docker_call_t call;
+    apr_pool_t *p;
+    int runs;
+
+    apr_pool_create_unmanaged(&p);
+    if (docker_begin(&call, &d->head, NULL, p) == APR_SUCCESS) {
+        call.until = docker_now() + SETTLE;
+        do {
+            runs = docker_container_find(&call, uuid, &container) == APR_SUCCESS && container->instance.running;
+            if (runs) {
+                apr_sleep(apr_time_from_msec(20));
+            }
+        } while (runs && docker_now() < call.until && !closing(d));
+    }
+    apr_pool_destroy(p);
+}
+
+/* The mutex is not held over the callback, which takes locks of the manager; docker_events_stop() joins. */
+static void on_line(docker_t *d, char *text, apr_size_t len)
+{
+    json_t *event = json_loadb(text, len, 0, NULL);
+    const json_t *attributes = json_object_get(json_object_get(event, "Actor"), "Attributes");
+    const char *uuid = json_string_value(json_object_get(attributes, "persona.uuid"));
+    const char *ns = json_string_value(json_object_get(attributes, "persona.ns"));
+    const char *what = json_string_value(json_object_get(event, "Action"));
+    persona_compute_event_cb *cb;
+    void *baton;
+
+    if (uuid && ns && !strcmp(ns, d->head.ns) && persona_uuid_valid(uuid)) {
+        if (what && !strcmp(what, "die")) {
+            await_end(d, uuid);
+        }
+        pthread_mutex_lock(&d->mutex);
+        cb = d->cb;
+        baton = d->baton;
+        pthread_mutex_unlock(&d->mutex);
+        if (cb) {
+            cb(baton, &d->head, uuid);
+        }
+    }
+    json_decref(event);
 }
 
 /* Podman knows no filter by label, so on_line() looks again. */

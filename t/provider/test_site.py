@@ -124,8 +124,10 @@ hers = inside(carol)
 carol.end("web")
 
 cli("kill", containers()[mine])
-tap.ok(until(LIMIT, lambda: click(alice) and inside(alice) not in (None, mine)),
-       "who loses the instance gets another by a click")
+tap.ok(until(LIMIT, lambda: alice.request("GET", "/apps/web/").status == 410), "who loses the instance is told so")
+again = person("alice")
+click(again)
+tap.ok(inside(again) not in (None, mine), "and gets another by a click")
 # The lease of the record is waited out before anything is destroyed.
 tap.ok(until(3 * LIMIT, lambda: hers not in containers()), "an ended session leaves no container")
 tap.ok(until(LIMIT, lambda: not [name for name in cli("volume", "ls", "-q") if hers in name]), "and no volume")

@@ -169,7 +169,7 @@ apr_status_t docker_resize(persona_compute_t *c, const char *uuid, int *cpus, ap
 
 /** What the newest mark of an instance says. */
 typedef struct docker_mark_t {
-    const char *uuid;
+    const char *uuid, *persona_id;
     long number;             /**< of the newest; 0: there is none */
     persona_mark_t mark;
     int cpus;                /**< what it was resized to; 0: never */

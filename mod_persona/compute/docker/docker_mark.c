@@ -115,6 +115,7 @@ static void add_volume(docker_call_t *call, const json_t *volume, apr_hash_t *ma
     APR_ARRAY_PUSH((apr_array_header_t *)mark->names, const char *) = apr_pstrdup(call->p, name);
     if (number > mark->number) {
         mark->number = number;
+        mark->persona_id = string_at(labels, "persona.id", call->p);
         mark_parse(json_string_value(json_object_get(labels, "persona.mark")), mark, call->p);
     }
 }
@@ -175,9 +176,9 @@ apr_status_t docker_marks_drop(docker_call_t *call, const char *uuid)
 static apr_status_t write_number(docker_call_t *call, const char *uuid, long number, const docker_mark_t *mark)
 {
     const char *nonce = persona_random_hex(16, call->p), *found;
-    json_t *holder, *labels = json_pack("{s:s, s:s, s:s, s:s, s:s}", "persona.ns", call->d->head.ns, "persona.kind",
-                                        "mark", "persona.uuid", uuid, "persona.nonce", nonce, "persona.mark",
-                                        mark_text(mark, call->p));
+    json_t *holder, *labels = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "persona.ns", call->d->head.ns,
+                                        "persona.kind", "mark", "persona.uuid", uuid, "persona.id", mark->persona_id,
+                                        "persona.nonce", nonce, "persona.mark", mark_text(mark, call->p));
     apr_status_t status = docker_volume_take(call, apr_psprintf(call->p, DOCKER_MARK "%s.%ld", uuid, number), labels,
                                              &holder, "cannot mark the instance");
 
@@ -228,6 +229,7 @@ static apr_status_t try_change(docker_call_t *call, const char *uuid, const dock
                                   persona_instance_state_name(all.mark.state), persona_instance_state_name(state));
     }
     merge(&all, change);
+    all.persona_id = container->instance.persona_id;
     status = write_number(call, uuid, last ? last->number + 1 : 1, &all);
     if (status == APR_SUCCESS && last) {
         /* It is written: whoever reads takes the newest, and the next mark sweeps again. */

@@ -202,7 +202,8 @@ static persona_instance_t *leftover(docker_call_t *call, const docker_mark_t *ma
     persona_instance_t *instance = apr_pcalloc(call->p, sizeof(*instance));
 
     instance->uuid = mark->uuid;
-    instance->persona_id = instance->fingerprint = instance->host = "";
+    instance->persona_id = mark->persona_id ? mark->persona_id : "";
+    instance->fingerprint = instance->host = "";
     instance->compute = call->d->head.conf->name;
     instance->state = PERSONA_INSTANCE_GONE;
     instance->read_at = read_at;

@@ -24,6 +24,7 @@ EXTRA_DIST += \
 	t/bench/click.js \
 	t/bench/docker \
 	t/bench/forecast \
+	t/bench/recorded_engine.py \
 	t/bench/relay \
 	t/bench/run \
 	t/conf/httpd.conf.in \

@@ -281,6 +281,7 @@ const persona_compute_provider_t persona_docker_provider = {
     .mark = docker_mark,
     .fence = docker_fence,
     .fence_holder = docker_fence_holder,
+    .fence_session = docker_fence_session,
     .fences = docker_fences,
     .unfence = docker_unfence,
     .destroy = docker_destroy,

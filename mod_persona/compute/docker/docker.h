@@ -196,6 +196,8 @@ apr_status_t docker_fence(persona_compute_t *c, const char *name, const char *se
                           apr_pool_t *p);
 apr_status_t docker_fence_holder(persona_compute_t *c, const char *name, const char **token, persona_result_t *res,
                                  apr_pool_t *p);
+apr_status_t docker_fence_session(persona_compute_t *c, const char *name, const char **session, persona_result_t *res,
+                                  apr_pool_t *p);
 apr_status_t docker_fences(persona_compute_t *c, apr_array_header_t **fences, persona_result_t *res, apr_pool_t *p);
 apr_status_t docker_unfence(persona_compute_t *c, const char *name, const char *token, persona_result_t *res,
                             apr_pool_t *p);

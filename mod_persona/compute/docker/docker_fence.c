@@ -212,6 +212,18 @@ apr_status_t docker_fence_holder(persona_compute_t *c, const char *name, const c
     return status;
 }
 
+apr_status_t docker_fence_session(persona_compute_t *c, const char *name, const char **session, persona_result_t *res,
+                                  apr_pool_t *p)
+{
+    docker_call_t call;
+    json_t *labels = NULL;
+    apr_status_t status = docker_begin(&call, c, res, p);
+
+    status = status == APR_SUCCESS ? volume_read(&call, volume_name(call.d, name, p), &labels) : status;
+    *session = apr_pstrdup(p, label_of(labels, "persona.session"));
+    return status == APR_SUCCESS && !*session ? APR_ENOENT : status;
+}
+
 static void add_fence(apr_array_header_t *fences, apr_hash_t *seen, const char *name, const char *token, apr_pool_t *p)
 {
     persona_fence_t *fence;

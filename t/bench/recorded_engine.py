@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""recorded_engine.py SOCKET NAMESPACE COUNT: answers on a unix socket as a dockerd with COUNT instances would, each ready,
-half of them assigned; lists are as dockerd 20.10 writes them. Nothing changes, whatever is asked for."""
+"""recorded_engine.py SOCKET NAMESPACE COUNT: answers on a unix socket as a dockerd with COUNT instances would, half of
+them ready, half assigned; lists are as dockerd 20.10 writes them. Nothing changes, whatever is asked for."""
 import http.server
 import json
 import os

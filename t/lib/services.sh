@@ -198,7 +198,8 @@ service_docker()
         for driver in overlay2 vfs; do
             rm -f "$dir/pid"
             # shellcheck disable=SC2086 -- words
-            setsid dockerd --data-root "$dir/data" --exec-root /run/persona-docker -p "$dir/pid" -H "unix://$dir/docker.sock" \
+            setsid dockerd --data-root "$dir/data" --exec-root /run/persona-docker -p "$dir/pid" \
+                -H "unix://$dir/docker.sock" \
                 -G "${services_docker_group:-root}" $net --storage-driver "$driver" --default-ulimit nofile=4096:4096 \
                 --live-restore="${PERSONA_LIVE_RESTORE:-1}" "$@" >> "$services/dockerd.log" 2>&1 < /dev/null 9>&- &
             echo $! > "$services/dockerd.pid"

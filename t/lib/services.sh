@@ -219,9 +219,11 @@ podman_cli()
         --runroot /run/persona-podman --tmpdir "$services/podman/tmp" --cgroup-manager cgroupfs "$@"
 }
 
+# The first answers about itself and the machine take Podman seconds on a busy one: it runs several programs for them.
 service_podman_answers()
 {
-    curl -sf --unix-socket "$services/podman/podman.sock" http://engine/_ping
+    curl -sf --unix-socket "$services/podman/podman.sock" http://engine/version &&
+        curl -sf --unix-socket "$services/podman/podman.sock" http://engine/v1.41/info
 }
 
 # service_podman: Podman's interface at $services/podman/podman.sock. Its limits are those that a machine without
@@ -249,7 +251,7 @@ CONF
         echo $! > "$services/podman.pid"
         disown
     }
-    services_until 20 service_podman_answers
+    services_until 60 service_podman_answers
 }
 
 # Whether it answers, or has ended.

@@ -318,12 +318,12 @@ static int is_podman(const json_t *version)
 
 /* Sessions live through a restart of dockerd only where it leaves containers alone. Podman has no daemon that could
  * take them with it. */
-static void warn_of_restarts(docker_t *d, const docker_engine_t *engine, const json_t *info)
+static void warn_of_restarts(docker_t *d, const json_t *info)
 {
     int warn;
 
     pthread_mutex_lock(&d->mutex);
-    warn = !d->warned && !engine->podman && !json_is_true(json_object_get(info, "LiveRestoreEnabled"));
+    warn = !d->warned && !json_is_true(json_object_get(info, "LiveRestoreEnabled"));
     d->warned |= warn;
     pthread_mutex_unlock(&d->mutex);
     if (warn) {
@@ -370,14 +370,18 @@ static apr_status_t engine_ask(docker_call_t *call)
     if (engine.podman && text && strspn(text, "0123456789.") == strlen(text)) {
         apr_snprintf(engine.libpod, sizeof(engine.libpod), "/v%.10s/libpod", text);
     }
-    status = send_request(call, "GET", apr_pstrcat(call->p, base, engine.version, "/info", NULL), NULL, &answer,
-                          "cannot ask the engine for its state");
-    if (status != APR_SUCCESS) {
-        return status;
+    apr_cpystrn(engine.host, call->d->head.conf->address, sizeof(engine.host));
+    /* Podman runs other programs for this, which takes a busy host seconds, and says nothing that is wanted. */
+    if (!engine.podman) {
+        status = send_request(call, "GET", apr_pstrcat(call->p, base, engine.version, "/info", NULL), NULL, &answer,
+                              "cannot ask the engine for its state");
+        if (status != APR_SUCCESS) {
+            return status;
+        }
+        text = json_string_value(json_object_get(answer.json, "Name"));
+        apr_cpystrn(engine.host, text ? text : "", sizeof(engine.host));
+        warn_of_restarts(call->d, answer.json);
     }
-    text = json_string_value(json_object_get(answer.json, "Name"));
-    apr_cpystrn(engine.host, text ? text : "", sizeof(engine.host));
-    warn_of_restarts(call->d, &engine, answer.json);
     pthread_mutex_lock(&call->d->mutex);
     call->d->engine = engine;
     pthread_mutex_unlock(&call->d->mutex);

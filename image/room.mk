@@ -6,7 +6,8 @@ nobase_dist_pkgdata_SCRIPTS = \
 	image/guest/init \
 	image/guest/initrd \
 	image/guest/session \
-	image/guest/udhcpc
+	image/guest/udhcpc \
+	image/load
 nobase_dist_pkgdata_DATA = \
 	image/README.md \
 	image/guest/desktop/files.desktop \
@@ -26,3 +27,5 @@ nobase_dist_pkgdata_DATA += \
 	conf/quickstart/desktop.json \
 	conf/quickstart/inkscape.json
 EXTRA_DIST += t/image
+# On hosts of Docker or Podman engines, which need nothing else of us.
+dist_sbin_SCRIPTS += conf/persona-network

@@ -23,8 +23,10 @@ EXTRA_DIST += \
 	t/bench/claim.py \
 	t/bench/click \
 	t/bench/click.js \
+	t/bench/docker \
 	t/bench/forecast \
 	t/bench/rate \
+	t/bench/recorded_engine.py \
 	t/bench/relay \
 	t/bench/run \
 	t/conf/httpd.conf.in \

@@ -11,13 +11,15 @@
 
 #include <apr_strings.h>
 
+#include "compute/docker/docker.h"
 #include "compute/libvirt.h"
 #include "persona/digest.h"
 #include "persona_compute.h"
 
 #define PROVIDERS_MAX 8
 
-static const persona_compute_provider_t *providers[PROVIDERS_MAX + 1] = {&persona_libvirt_provider};
+static const persona_compute_provider_t *providers[PROVIDERS_MAX + 1] = {&persona_docker_provider,
+                                                                         &persona_libvirt_provider};
 
 static const char *const state_names[] = {"creating", "ready", "assigned", "retiring", "gone"};
 

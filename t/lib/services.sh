@@ -167,6 +167,99 @@ service_libvirt_sweep()
     fi
 }
 
+# services_note_cgroups NAME: control groups that an engine makes and leaves.
+services_note_cgroups()
+{
+    local top
+    for top in /sys/fs/cgroup /sys/fs/cgroup/*; do
+        [ ! -d "$top" ] || [ -d "$top/$1" ] || services_note cgroup "$top/$1"
+    done
+}
+
+service_docker_answers()
+{
+    docker -H "unix://$services/docker/docker.sock" version
+}
+
+# service_docker [OPTION...]: a dockerd of our own, with its images, containers and socket in $services/docker (but for
+# the sockets within, for which /run has short names). Its
+# containers live on while it is restarted. A storage driver that the disk below cannot have is replaced by vfs. The
+# socket is for the group $services_docker_group (default root). With $services_docker_alone it makes no bridge and no
+# rule but for the networks that it is asked for: nothing is left of them on the host.
+service_docker()
+{
+    local dir=$services/docker driver net='--bip 172.30.9.1/24'
+    [ -z "${services_docker_alone:-}" ] || net='--bridge none --iptables=false --ip6tables=false'
+    mkdir -p "$dir" || return 1
+    if ! services_alive dockerd; then
+        services_note_cgroups docker
+        [ -d /run/persona-docker ] || services_note path /run/persona-docker
+        services_note docker
+        for driver in overlay2 vfs; do
+            rm -f "$dir/pid"
+            # shellcheck disable=SC2086 -- words
+            setsid dockerd --data-root "$dir/data" --exec-root /run/persona-docker -p "$dir/pid" \
+                -H "unix://$dir/docker.sock" \
+                -G "${services_docker_group:-root}" $net --storage-driver "$driver" --default-ulimit nofile=4096:4096 \
+                --live-restore="${PERSONA_LIVE_RESTORE:-1}" "$@" >> "$services/dockerd.log" 2>&1 < /dev/null 9>&- &
+            echo $! > "$services/dockerd.pid"
+            disown
+            services_until 30 service_docker_decided
+            service_docker_answers > /dev/null 2>&1 && return
+        done
+        return 1
+    fi
+    service_docker_answers > /dev/null 2>&1
+}
+
+# podman_cli ARG...: Podman with all that it keeps in $services/podman, but for what it wants below a short path.
+podman_cli()
+{
+    CONTAINERS_CONF=$services/podman/containers.conf podman --root "$services/podman/root" \
+        --runroot /run/persona-podman --tmpdir "$services/podman/tmp" --cgroup-manager cgroupfs "$@"
+}
+
+# The first answers about itself and the machine take Podman seconds on a busy one: it runs several programs for them.
+service_podman_answers()
+{
+    curl -sf --unix-socket "$services/podman/podman.sock" http://engine/version &&
+        curl -sf --unix-socket "$services/podman/podman.sock" http://engine/v1.41/info
+}
+
+# service_podman: Podman's interface at $services/podman/podman.sock. Its limits are those that a machine without
+# CAP_SYS_RESOURCE can give.
+service_podman()
+{
+    local dir=$services/podman
+    mkdir -p "$dir/net" || return 1
+    [ -f "$dir/containers.conf" ] || cat > "$dir/containers.conf" <<CONF
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=16384:16384"]
+[engine]
+runtime = "runc"
+events_logger = "file"
+[network]
+network_config_dir = "$dir/net"
+CONF
+    services_alive podman || {
+        services_note_cgroups libpod_parent
+        [ -d /run/persona-podman ] || services_note path /run/persona-podman
+        services_note podman
+        CONTAINERS_CONF=$dir/containers.conf setsid podman --root "$dir/root" --runroot /run/persona-podman \
+            --tmpdir "$dir/tmp" --cgroup-manager cgroupfs system service --time=0 "unix://$dir/podman.sock" \
+            >> "$services/podman.log" 2>&1 < /dev/null 9>&- &
+        echo $! > "$services/podman.pid"
+        disown
+    }
+    services_until 60 service_podman_answers
+}
+
+# Whether it answers, or has ended.
+service_docker_decided()
+{
+    service_docker_answers || services_gone "$(services_pid dockerd)"
+}
+
 services_stop()
 {
     local kind what
@@ -177,6 +270,11 @@ services_stop()
                  virsh -q -c qemu:///system net-undefine "$what" ;;
         libvirt) services_end libvirtd
                  services_end virtlogd ;;
+        podman) podman_cli rm -af -t 0
+                services_end podman ;;
+        docker) docker -H "unix://$services/docker/docker.sock" ps -aq | xargs -r docker \
+                    -H "unix://$services/docker/docker.sock" rm -f
+                services_end dockerd ;;
         process) services_end "$what" ;;
         path) rm -rf --one-file-system "$what" ;;
         cgroup) [ ! -d "$what" ] || find "$what" -depth -type d -exec rmdir {} + ;;

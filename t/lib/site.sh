@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced, with bash, by quickstart and by the tests: an httpd of its own in the folder $site, as conf/site.conf says.
-# The caller sets $root (source tree), $site, $prefix (where mod_persona is installed) and $images, and may set:
+# The caller sets $root (source tree), $site, $prefix (where mod_persona is installed) and $images, and may set
+# $site_docker, the address of the Docker engine that is used in the place of libvirt, and:
 site_address=${site_address:-127.0.0.1:8080}
 site_homes=${site_homes:-192.168.150.1:6082}
 site_memcached=${site_memcached:-127.0.0.1:11212}
@@ -26,8 +27,9 @@ Define MEMCACHED $site_memcached
 Define IMAGES $images
 Define WEB_USER $site_web_user
 Define MANAGER_USER $site_manager_user
-Include $root/conf/site.conf
 CONF
+    [ -z "${site_docker:-}" ] || echo "Define DOCKER $site_docker" >> "$site/httpd.conf"
+    echo "Include $root/conf/site.conf" >> "$site/httpd.conf"
 }
 
 # site_random BYTES: in hexadecimal.

@@ -45,10 +45,12 @@ testsite_start()
 {
     local persona
     id persona > /dev/null 2>&1 || useradd --system --user-group --no-create-home --shell /usr/sbin/nologin persona
-    usermod -aG libvirt persona || bail "no user persona"
     service_memcached 11212 || bail "memcached does not start"
-    service_libvirt || bail "libvirtd does not start: $(tail -n 5 "$services/libvirt.log")"
-    service_network || bail "the network does not start"
+    if [ -z "${site_docker:-}" ]; then
+        usermod -aG libvirt persona || bail "no user persona"
+        service_libvirt || bail "libvirtd does not start: $(tail -n 5 "$services/libvirt.log")"
+        service_network || bail "the network does not start"
+    fi
     site_make || bail "no site"
     for persona in "$@"; do
         cp "$top_srcdir/t/personas/$persona.json" "$site/personas/" || bail "no persona $persona"

@@ -10,8 +10,17 @@
  *     --gateway ADDR     an address of the host that instances could reach, were they not isolated
  *     --allowed PORT     port at ADDR that the configuration allows isolated instances
  *     --machine          instances are virtual machines: allow them longer
+ *     --open NAME        network.name of those that are not isolated, where that is another network (--network's)
+ *     --at-engine        images are at the engine: only creating tells whether there is one
+ *     --only PART        run one part: refusal, fence, life, crowd, sweep, death,
+ *                        measure, isolation, outage (again for more)
  *     --restart COMMAND  restarts the engine; instances live on
+ *     --mortal           they do not: a restart of the engine ends them
  *     --freeze COMMAND --thaw COMMAND   stop and continue the engine
+ *     --sweep COMMAND    removes what nobody seems to use, as administrators do
+ *     --beside START --beside-end STOP   bench: the engine's own client starts and ends such an instance at --beside-at
+ *     --beside-at ADDR   (--only bench alone; measures nothing else)
+ *     --distrust         the engine must be refused, or refuse us; nothing else is tested
  *     --rounds N         rounds of the fence race (200)
  *     --leaks COMMAND    prints whatever is left at the engine; run at the end
  *
@@ -26,12 +35,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <apr_general.h>
 #include <apr_strings.h>
+#include <jansson.h>
 
 #include "persona/digest.h"
 #include "persona_compute.h"
@@ -43,8 +54,9 @@
 #define HOSTILE "<a href=\"x\">&amp; 'q' $HOME %s \\n \xc3\xa9]]>"
 
 static struct {
-    const char *image, *network, *gateway, *restart, *freeze, *thaw, *leaks;
-    int allowed, machine, rounds;
+    const char *image, *network, *open, *gateway, *restart, *freeze, *thaw, *leaks, *only, *sweep, *beside, *beside_end,
+        *beside_at;
+    int allowed, machine, at_engine, mortal, distrust, rounds;
     apr_interval_time_t boot;
 } setup = {.image = "probe", .network = "persona", .rounds = 200, .boot = apr_time_from_sec(30)};
 
@@ -272,10 +284,12 @@ static void refusals(void)
     ok(!provider->check_persona(&conf, persona, p), "the persona is good");
 
     persona->environment.os_image = "no-such-image";
-    wrong = provider->check_persona(&conf, persona, p);
-    ok(wrong && strstr(wrong, "no-such-image"), "a missing image is named: %s", wrong ? wrong : "nothing");
-    ok(provider->create(one, persona, &how, &res, p) != APR_SUCCESS && same(res.problem, "image-missing"),
-       "and cannot be created: %s", res.problem);
+    if (!setup.at_engine) {
+        wrong = provider->check_persona(&conf, persona, p);
+        ok(wrong && strstr(wrong, "no-such-image"), "a missing image is named: %s", wrong ? wrong : "nothing");
+    }
+    ok(provider->create(one, persona, &how, &res, p) != APR_SUCCESS && same(res.problem, "image-missing")
+       && strstr(res.detail, "no-such-image"), "and cannot be created: %s", res.detail);
     persona->environment.os_image = "../../etc/passwd";
     ok(provider->check_persona(&conf, persona, p) != NULL, "an image outside of the images is refused");
 
@@ -284,10 +298,14 @@ static void refusals(void)
     persona->environment.libraries = libraries;
     ok(!provider->check_persona(&conf, persona, p), "an image that has the library is good");
     APR_ARRAY_PUSH(libraries, const char *) = "libabsent7";
-    wrong = provider->check_persona(&conf, persona, p);
-    ok(wrong && strstr(wrong, "libabsent7"), "a missing library is named: %s", wrong ? wrong : "nothing");
-    ok(provider->create(one, persona, &how, &res, p) != APR_SUCCESS && same(res.problem, "image-lacks-library"),
-       "and cannot be created: %s", res.problem);
+    if (!setup.at_engine) {
+        wrong = provider->check_persona(&conf, persona, p);
+        ok(wrong && strstr(wrong, "libabsent7"), "a missing library is named: %s", wrong ? wrong : "nothing");
+    }
+    ok(provider->create(one, persona, &how, &res, p) != APR_SUCCESS && same(res.problem, "image-lacks-library")
+       && strstr(res.detail, "libabsent7") && !strstr(res.detail, "probe-library"), "and cannot be created: %s",
+       res.detail);
+    end(how.uuid, "what was begun is swept");
 
     persona = make_persona("bad");
     persona->environment.network = "no-such-network";
@@ -306,6 +324,32 @@ static void refusals(void)
     ok(provider->destroy(one, "../x", &res, p) == APR_SUCCESS, "and destroying it does nothing");
 }
 
+/* The line is JSON; how it escapes is the provider's business. */
+static int command_arrived(const char *env)
+{
+    const char *line = strstr(env, "PERSONA_COMMAND="), *first, *second;
+    json_t *words = line ? json_loads(line + strlen("PERSONA_COMMAND="), JSON_DISABLE_EOF_CHECK, NULL) : NULL;
+    int good;
+
+    first = json_string_value(json_array_get(words, 0));
+    second = json_string_value(json_array_get(words, 1));
+    good = json_array_size(words) == 2 && same(first, "sh") && same(second, "it's \"a\" <word>");
+    json_decref(words);
+    return good;
+}
+
+/* A container of an engine shares the host's root and kernel: it has little of the one's power over the other. */
+static void check_rights(const persona_instance_t *instance)
+{
+    const char *rights = ask(instance, "run?rights"), *root = ask(instance, "run?root");
+
+    ok(rights && strstr(rights, "NoNewPrivs:\t1\n"), "it can gain no privileges");
+    /* CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID */
+    ok(rights && strstr(rights, "CapBnd:\t00000000000000eb\n"), "and has only those that log somebody in");
+    ok(rights && !strstr(rights, ".sock"), "no socket of the host is inside");
+    ok(root && strstr(root, "Read-only"), "its root cannot be written: %s", root ? root : "no answer");
+}
+
 static void check_inside(const persona_instance_t *instance, const char *uuid)
 {
     const char *env = ask(instance, "env");
@@ -314,10 +358,13 @@ static void check_inside(const persona_instance_t *instance, const char *uuid)
     ok(env && strstr(env, "PERSONA_HOOK_KEY=0123456789abcdef\n") && strstr(env, "PERSONA_ID=probe-one\n"),
        "it has its hook key and its persona");
     ok(env && strstr(env, "ODD=" ODD "\n"), "a value arrives as it was written");
-    ok(env && strstr(env, "PERSONA_COMMAND=[\"sh\",\"it's \\\"a\\\" \\u003cword\\u003e\"]\n"), "its command is JSON");
+    ok(env && command_arrived(env), "its command is JSON");
     ok(env && !strstr(env, "forged"), "a persona cannot override what we say");
     if (!setup.machine) {
         ok(ask(instance, "run?root") && access("/written", F_OK), "what it writes is not written here");
+    }
+    if (setup.at_engine) {
+        check_rights(instance);
     }
 }
 
@@ -547,6 +594,40 @@ static void fence_rules(void)
     provider->unfence(two, name, persona_fence_token(b, name, p), &res, p);
 }
 
+/* An administrator's tidying takes no instance from its session. */
+static void sweeping(void)
+{
+    const char *session = session_of(9, p), *other = session_of(10, p), *uuid, *token, *mine;
+    persona_mark_t ready = {.state = PERSONA_INSTANCE_READY, .ready_at = 5};
+    apr_array_header_t *fences;
+    persona_result_t res = {0};
+    int found = 0;
+
+    if (!setup.sweep) {
+        return;
+    }
+    printf("# What nobody seems to use is swept\n");
+    uuid = begin(make_persona("probe-swept"), "an instance is created");
+    mine = persona_fence_token(session, uuid, p);
+    succeeded(provider->mark(one, uuid, &ready, &res, p), &res, "it is marked");
+    succeeded(provider->fence(one, uuid, session, &res, p), &res, "a session has it");
+    run(setup.sweep);
+    ok(provider->fence(two, uuid, other, &res, p) == APR_EEXIST, "another session still does not get it: %s",
+       res.detail);
+    ok(provider->fence_holder(two, uuid, &token, &res, p) == APR_SUCCESS && same(token, mine), "its holder is known");
+    if (provider->fences(two, &fences, &res, p) == APR_SUCCESS) {
+        for (int i = 0; i < fences->nelts; ++i) {
+            const persona_fence_t *fence = APR_ARRAY_IDX(fences, i, persona_fence_t *);
+            found += same(fence->name, uuid) && same(fence->token, mine);
+        }
+    }
+    ok(found == 1, "and listed, once");
+    ok(provider->fence(two, uuid, session, &res, p) == APR_SUCCESS, "its own session is told yes: %s", res.detail);
+    ok(find(uuid) != NULL, "the instance is there");
+    end(uuid, "it is destroyed");
+    succeeded(provider->unfence(one, uuid, mine, &res, p), &res, "and its fence removed");
+}
+
 /* ---- the engine stops ---- */
 
 static int survived(const char *uuid, const char *session)
@@ -566,6 +647,22 @@ static int survived(const char *uuid, const char *session)
            && same(instance->session, session) && same(instance->persona_id, "probe-two") && ask(instance, "run?id");
 }
 
+static int died(const char *uuid)
+{
+    const apr_time_t began = apr_time_now();
+    persona_instance_t *instance = NULL;
+
+    while (apr_time_now() - began < apr_time_from_sec(60)) {
+        instance = find(uuid);
+        if (instance && instance->state == PERSONA_INSTANCE_GONE) {
+            printf("# %s\n", instance->reason);
+            return 1;
+        }
+        usleep(100000);
+    }
+    return 0;
+}
+
 static void outages(void)
 {
     const char *session = session_of(7, p), *other = session_of(8, p), *uuid;
@@ -580,7 +677,13 @@ static void outages(void)
     ok(boot(uuid) != NULL, "its stream answers");
     succeeded(provider->fence(one, uuid, session, &res, p), &res, "a session has it");
     succeeded(provider->mark(one, uuid, &assigned, &res, p), &res, "and is noted beside it");
-    if (setup.restart) {
+    if (setup.restart && setup.mortal) {
+        run(setup.restart);
+        ok(died(uuid), "after a restart of the engine it is listed as gone");
+        ok(provider->fence(two, uuid, other, &res, p) == APR_EEXIST, "another session still does not get it: %s",
+           res.detail);
+    }
+    else if (setup.restart) {
         run(setup.restart);
         ok(survived(uuid, session), "after a restart of the engine it runs, and is still assigned");
         ok(provider->fence(two, uuid, other, &res, p) == APR_EEXIST, "another session still does not get it: %s",
@@ -618,7 +721,8 @@ static void death(void)
     persona_result_t res = {0};
     const char *uuid = begin(make_persona("probe-three"), "an instance is created");
     persona_instance_t *instance = boot(uuid);
-    const apr_time_t until = apr_time_now() + apr_time_from_sec(20);
+    const apr_time_t until = apr_time_now() + apr_time_from_sec(60);
+    apr_time_t began;
 
     printf("# An instance dies by itself\n");
     ok(instance != NULL, "its stream answers");
@@ -626,6 +730,11 @@ static void death(void)
     if (instance) {
         ask(instance, setup.machine ? "run?off" : "run?die");
     }
+    began = apr_time_now();
+    while (!events && apr_time_now() < until) {
+        usleep(5000);
+    }
+    printf("# it was heard of after %" APR_INT64_T_FMT " ms\n", apr_time_as_msec(apr_time_now() - began));
     do {
         usleep(100000);
         instance = find(uuid);
@@ -751,6 +860,7 @@ static void isolation(void)
 
     printf("# What an instance can reach\n");
     open_persona->environment.isolated = 0;
+    open_persona->environment.network = setup.open ? setup.open : setup.network;
     c = begin(open_persona, "and one that is not isolated");
     third = boot(c);
     if (!ok(from && to && third, "all their streams answer the host")) {
@@ -776,6 +886,123 @@ static void isolation(void)
     end(a, "one is destroyed");
     end(b, "the other is destroyed");
     end(c, "the third is destroyed");
+}
+
+/* ---- how long an instance takes ---- */
+
+/* Until the port of the stream answers, as the manager's probe asks for it. */
+static int answers(const char *address)
+{
+    const apr_time_t until = apr_time_now() + setup.boot;
+
+    while (apr_time_now() < until) {
+        const int fd = dial(address, 5900, 1000);
+
+        if (fd >= 0) {
+            close(fd);
+            return 1;
+        }
+        usleep(5000);
+    }
+    return 0;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const apr_interval_time_t x = *(const apr_interval_time_t *)a, y = *(const apr_interval_time_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static int boot_ours(apr_interval_time_t *took)
+{
+    const apr_time_t began = apr_time_now();
+    persona_create_t how = {.uuid = persona_uuid_random(p), .reason = "a measurement"};
+    persona_instance_t *instance = NULL;
+    persona_result_t res = {0};
+    int good = provider->create(one, make_persona("bench"), &how, &res, p) == APR_SUCCESS
+               && provider->inspect(one, how.uuid, &instance, &res, p) == APR_SUCCESS && instance->address
+               && answers(instance->address);
+
+    *took = apr_time_now() - began;
+    return provider->destroy(one, how.uuid, &res, p) == APR_SUCCESS && good;
+}
+
+static int boot_theirs(apr_interval_time_t *took)
+{
+    const apr_time_t began = apr_time_now();
+    int good;
+
+    run(setup.beside);
+    good = answers(setup.beside_at);
+    *took = apr_time_now() - began;
+    run(setup.beside_end);
+    return good;
+}
+
+static void bench(void)
+{
+    enum { ROUNDS = 20 };
+    apr_interval_time_t ours[ROUNDS], theirs[ROUNDS];
+    int good = 0;
+    double ratio;
+
+    if (!setup.beside) {
+        return;
+    }
+    printf("# From create to an answer, beside the engine's own client\n");
+    for (int i = 0; i < ROUNDS; ++i) {
+        good += i & 1 ? boot_ours(&ours[i]) && boot_theirs(&theirs[i]) : boot_theirs(&theirs[i]) && boot_ours(&ours[i]);
+    }
+    ok(good == ROUNDS, "%d of %d pairs answered", good, ROUNDS);
+    qsort(ours, ROUNDS, sizeof(ours[0]), by_time);
+    qsort(theirs, ROUNDS, sizeof(theirs[0]), by_time);
+    ratio = (double)ours[ROUNDS / 2] / (double)theirs[ROUNDS / 2];
+    printf("# ours: min %" APR_INT64_T_FMT ", median %" APR_INT64_T_FMT ", max %" APR_INT64_T_FMT " ms; theirs: min %"
+           APR_INT64_T_FMT ", median %" APR_INT64_T_FMT ", max %" APR_INT64_T_FMT " ms\n", apr_time_as_msec(ours[0]),
+           apr_time_as_msec(ours[ROUNDS / 2]), apr_time_as_msec(ours[ROUNDS - 1]), apr_time_as_msec(theirs[0]),
+           apr_time_as_msec(theirs[ROUNDS / 2]), apr_time_as_msec(theirs[ROUNDS - 1]));
+    ok(ratio <= 1.3, "the median is %.2f times theirs, at most 1.3", ratio);
+}
+
+/* ---- how much a reading costs ---- */
+
+static apr_interval_time_t cpu_time(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return apr_time_from_sec(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + usage.ru_utime.tv_usec
+           + usage.ru_stime.tv_usec;
+}
+
+/* What a manager reads each tick, of as many instances as the engine has. */
+static void ticks(void)
+{
+    enum { ROUNDS = 50 };
+    apr_array_header_t *fences = NULL, *instances = NULL;
+    persona_result_t res = {0};
+    apr_interval_time_t began, each;
+    apr_pool_t *own;
+    int good = 0, count = 0, fenced = 0;
+
+    if (!setup.only) {
+        return;
+    }
+    apr_pool_create(&own, NULL);
+    provider->list(one, &instances, &res, own); /* connects */
+    began = cpu_time();
+    for (int i = 0; i < ROUNDS; ++i) {
+        apr_pool_clear(own);
+        good += provider->fences(one, &fences, &res, own) == APR_SUCCESS
+                && provider->list(one, &instances, &res, own) == APR_SUCCESS;
+        count = instances->nelts;
+        fenced = fences->nelts;
+    }
+    each = (cpu_time() - began) / ROUNDS;
+    apr_pool_destroy(own);
+    ok(good == ROUNDS && count > 0, "%d readings of %d instances and %d fences", good, count, fenced);
+    ok(each <= apr_time_from_msec(100), "each took %.1f ms of CPU, at most 100", (double)each / 1000);
 }
 
 static void leaks(void)
@@ -804,6 +1031,15 @@ static void leaks(void)
     }
 }
 
+static void distrust(void)
+{
+    apr_array_header_t *instances;
+    persona_result_t res = {0};
+
+    ok(provider->list(one, &instances, &res, p) == APR_EACCES && same(res.problem, "engine-tls"),
+       "no word is exchanged: %s", res.detail);
+}
+
 static const char *argument(int *argc, char ***argv)
 {
     if (*argc < 2) {
@@ -826,6 +1062,12 @@ static void parse(int argc, char **argv)
             setup.boot = apr_time_from_sec(180);
             continue;
         }
+        if (!strcmp(name, "--at-engine") || !strcmp(name, "--mortal") || !strcmp(name, "--distrust")) {
+            setup.at_engine |= !strcmp(name, "--at-engine");
+            setup.mortal |= !strcmp(name, "--mortal");
+            setup.distrust |= !strcmp(name, "--distrust");
+            continue;
+        }
         const char *value = argument(&argc, &argv);
         if (!strcmp(name, "--conf")) {
             char *copy = apr_pstrdup(p, value), *equals = strchr(copy, '=');
@@ -836,11 +1078,19 @@ static void parse(int argc, char **argv)
         }
         setup.image = strcmp(name, "--image") ? setup.image : value;
         setup.network = strcmp(name, "--network") ? setup.network : value;
+        setup.open = strcmp(name, "--open") ? setup.open : value;
+        if (!strcmp(name, "--only")) {
+            setup.only = apr_pstrcat(p, setup.only ? setup.only : " ", value, " ", NULL);
+        }
         setup.gateway = strcmp(name, "--gateway") ? setup.gateway : value;
         setup.allowed = strcmp(name, "--allowed") ? setup.allowed : atoi(value);
         setup.restart = strcmp(name, "--restart") ? setup.restart : value;
         setup.freeze = strcmp(name, "--freeze") ? setup.freeze : value;
         setup.thaw = strcmp(name, "--thaw") ? setup.thaw : value;
+        setup.beside = strcmp(name, "--beside") ? setup.beside : value;
+        setup.beside_end = strcmp(name, "--beside-end") ? setup.beside_end : value;
+        setup.beside_at = strcmp(name, "--beside-at") ? setup.beside_at : value;
+        setup.sweep = strcmp(name, "--sweep") ? setup.sweep : value;
         setup.leaks = strcmp(name, "--leaks") ? setup.leaks : value;
         setup.rounds = strcmp(name, "--rounds") ? setup.rounds : atoi(value);
     }
@@ -850,6 +1100,14 @@ static void parse(int argc, char **argv)
     }
     conf = (persona_compute_conf_t){.name = "test", .provider = argv[0], .address = argv[1], .options = options};
 }
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} parts[] = {{"refusal", refusals}, {"fence", fence_rules}, {"fence", fence_race}, {"life", lifecycle},
+             {"crowd", crowd}, {"sweep", sweeping}, {"death", death}, {"measure", measure},
+             {"isolation", isolation}, {"outage", outages}, {"bench", bench},
+             {"tick", ticks}};
 
 int main(int argc, char **argv)
 {
@@ -868,16 +1126,17 @@ int main(int argc, char **argv)
         printf("Bail out! cannot open: %s\n", res.detail);
         return 1;
     }
-    refusals();
-    fence_rules();
-    fence_race();
-    lifecycle();
-    crowd();
-    death();
-    measure();
-    isolation();
-    outages();
-    leaks();
+    for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); ++i) {
+        if (!setup.distrust && (!setup.only || strstr(setup.only, apr_pstrcat(p, " ", parts[i].name, " ", NULL)))) {
+            parts[i].run();
+        }
+    }
+    if (setup.distrust) {
+        distrust();
+    }
+    else if (!setup.only || !strstr(setup.only, " tick ")) {
+        leaks();
+    }
     provider->close(one);
     provider->close(two);
     printf("1..%d\n", tests);

@@ -18,7 +18,44 @@ typedef struct persona_target_t {
     int ready;             /**< ready + creating that the pool should hold */
     double expected;       /**< arrivals expected within the lead time */
     char reason[128];      /**< for the audit trail and the status page: "pattern high at 13h Mon", ... */
+    int fallen;            /**< the policy has done worse than a buffer lately: hold `buffer` instead */
+    int buffer;            /**< how many that buffer holds; < 0: the policy has none */
 } persona_target_t;
+
+/** Forecasts that are compared: the policy's, and what came a week ago. */
+enum { PERSONA_FORECAST_MODEL, PERSONA_FORECAST_NAIVE, PERSONA_FORECASTS };
+/** Pools on paper that are compared: of the policy's targets, of a buffer, of the forecast from a week ago. */
+enum { PERSONA_POOL_MODEL, PERSONA_POOL_BUFFER, PERSONA_POOL_NAIVE, PERSONA_POOLS };
+
+/** Sums over the forecasts whose time has passed. */
+typedef struct persona_forecast_score_t {
+    float expected;        /**< arrivals */
+    float covered;         /**< how often the arrivals were between the 5 % and the 95 % quantile */
+    float pinball;         /**< loss at 50, 90 and 99 %, mean of the three, in arrivals */
+    float log;             /**< minus the log of the probability of what came */
+} persona_forecast_score_t;
+
+/** Sums over arrivals and time. */
+typedef struct persona_pool_score_t {
+    float hits;
+    float idle;            /**< instance-seconds nobody used, with what was thrown away */
+    float cost;            /**< these, and the price of each wait in idle seconds */
+} persona_pool_score_t;
+
+/** How a persona's forecast has done over some time. */
+typedef struct persona_scores_t {
+    float windows, seen;   /**< forecasts, each for a lead time, and the arrivals in these */
+    float claims;          /**< arrivals that the pools were asked for */
+    persona_forecast_score_t forecast[PERSONA_FORECASTS];
+    persona_pool_score_t pool[PERSONA_POOLS];
+} persona_scores_t;
+
+typedef struct persona_feedback_view_t {
+    persona_scores_t week; /**< the last seven days */
+    int fallen;            /**< it has done worse than the buffer */
+    double turned;         /**< since when, or since when no more; seconds since the epoch, 0: always */
+    int buffer;            /**< how many the buffer holds */
+} persona_feedback_view_t;
 
 /** A policy by name: "pattern" (pool.min and the low/medium/high pattern), "model" (learned). */
 apr_status_t persona_forecast_create(persona_forecast_t **forecast, const char *policy, apr_pool_t *p);
@@ -38,5 +75,9 @@ apr_status_t persona_forecast_load(persona_forecast_t *forecast, const char *dat
 /** The target for `at`, within the persona's pool.min and pool.max. */
 void persona_forecast_target(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
                              persona_target_t *target);
+
+/** How it has done until `at`. APR_NOTFOUND: the policy keeps no scores of this persona. */
+apr_status_t persona_forecast_feedback(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
+                                       persona_feedback_view_t *view);
 
 #endif

@@ -74,5 +74,13 @@ apr_status_t persona_forecast_load(persona_forecast_t *forecast, const char *dat
 void persona_forecast_target(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
                              persona_target_t *target)
 {
+    target->fallen = 0;
+    target->buffer = -1;
     forecast->policy->target(forecast->baton, persona, at, target);
+}
+
+apr_status_t persona_forecast_feedback(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
+                                       persona_feedback_view_t *view)
+{
+    return forecast->policy->feedback ? forecast->policy->feedback(forecast->baton, persona, at, view) : APR_NOTFOUND;
 }

@@ -126,9 +126,12 @@ static void model_arrival(void *baton, const char *id, const char *user, const c
 {
     persona_learned_t *learned = baton;
 
+    persona_learned_entry_t *entry = persona_learned_entry(learned, id, at / 1e6);
+    double kappa = persona_learned_kappa(learned, entry);
+
     (void)role;
-    persona_learned_arrival(learned, persona_learned_entry(learned, id, at / 1e6), persona_learned_user(user),
-                            at / 1e6);
+    persona_feedback_arrival(&entry->feedback, isinf(kappa) ? 0 : entry->model.lead / kappa, 1, at / 1e6);
+    persona_learned_arrival(learned, entry, persona_learned_user(user), at / 1e6);
 }
 
 static void model_end(void *baton, const char *id, apr_time_t at)
@@ -201,6 +204,7 @@ static void model_target(void *baton, const persona_t *persona, apr_time_t at, p
 {
     persona_learned_t *learned = baton;
     persona_learned_entry_t *entry = persona_learned_entry(learned, persona->id, at / 1e6);
+    persona_feedback_now_t now = {.min = persona->pool.min, .max = persona->pool.max};
     persona_demand_t demand;
 
     entry->model.offset = persona_tz_offset(persona->usage.zone, at);
@@ -216,8 +220,31 @@ static void model_target(void *baton, const persona_t *persona, apr_time_t at, p
                  target->ready <= persona->pool.min ? "floor" : target->ready >= persona->pool.max ? "ceiling"
                                                                                                     : "forecast",
                  demand.mean, entry->model.lead, persona_learned_kappa(learned, entry));
+    now.demand = &demand;
+    now.target = target->ready;
+    now.lead = entry->model.lead;
+    now.kappa = persona_learned_kappa(learned, entry);
+    persona_feedback_tick(&entry->feedback, &now, at / 1e6, learned->p);
+    target->fallen = entry->feedback.fallen;
+    target->buffer = persona_feedback_buffer(&entry->feedback, persona->pool.min, persona->pool.max);
+}
+
+static apr_status_t model_feedback(void *baton, const persona_t *persona, apr_time_t at, persona_feedback_view_t *view)
+{
+    persona_learned_entry_t *entry = apr_hash_get(((persona_learned_t *)baton)->entries, persona->id,
+                                                  APR_HASH_KEY_STRING);
+
+    if (!entry) {
+        return APR_NOTFOUND;
+    }
+    persona_feedback_sum(&entry->feedback, at / 1e6, &view->week);
+    view->fallen = entry->feedback.fallen;
+    view->turned = entry->feedback.turned;
+    view->buffer = persona_feedback_buffer(&entry->feedback, persona->pool.min, persona->pool.max);
+    return APR_SUCCESS;
 }
 
 const persona_policy_t persona_policy_model = {
-    "model", model_create, model_arrival, model_end, model_boot, model_price, model_save, model_load, model_target
+    "model", model_create, model_arrival, model_end, model_boot, model_price, model_save, model_load, model_target,
+    model_feedback
 };

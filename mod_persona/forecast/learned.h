@@ -9,6 +9,7 @@
 #include <apr_hash.h>
 
 #include "forecast/control.h"
+#include "forecast/feedback.h"
 #include "forecast/model.h"
 #include "forecast/plan.h"
 #include "forecast/policy.h"
@@ -22,6 +23,7 @@ typedef struct persona_learned_entry_t {
     double wait_cost;                /**< the persona's own, in idle minutes; < 0: the site's */
     int claims;                      /**< since the last target */
     int shaped;                      /**< the administrator's pattern has been given */
+    persona_feedback_t feedback;     /**< of a manager's personas; a backtest keeps its own account */
 } persona_learned_entry_t;
 
 typedef struct persona_learned_t {

@@ -5,6 +5,8 @@ libpersona_forecast_la_SOURCES = \
 	mod_persona/forecast/backtest.h \
 	mod_persona/forecast/control.c \
 	mod_persona/forecast/control.h \
+	mod_persona/forecast/feedback.c \
+	mod_persona/forecast/feedback.h \
 	mod_persona/forecast/forecast.c \
 	mod_persona/forecast/glm.c \
 	mod_persona/forecast/glm.h \
@@ -12,6 +14,8 @@ libpersona_forecast_la_SOURCES = \
 	mod_persona/forecast/learned.h \
 	mod_persona/forecast/model.c \
 	mod_persona/forecast/model.h \
+	mod_persona/forecast/past.c \
+	mod_persona/forecast/past.h \
 	mod_persona/forecast/pattern.c \
 	mod_persona/forecast/plan.c \
 	mod_persona/forecast/plan.h \

@@ -43,14 +43,21 @@ void persona_shadow_target(persona_shadow_t *s, int target, double at)
     persona_shadow_advance(s, at);
     s->target = target;
     while (s->ready + s->creating > target && s->creating) {
-        s->creating--;
-        s->waste += s->lead - (s->ring[(s->head + s->creating) % s->ring_size] - at);
+        double spent = s->lead - (s->ring[(s->head + --s->creating) % s->ring_size] - at);
+
+        s->waste += spent > 0 ? spent : 0;    /* less than nothing: the lead time has become shorter since */
     }
     while (s->ready > target) {
         s->ready--;
         s->waste += s->lead;
     }
     refill(s, at);
+}
+
+void persona_shadow_settle(persona_shadow_t *s, int target)
+{
+    s->target = s->ready = target;
+    s->creating = 0;
 }
 
 int persona_shadow_claim(persona_shadow_t *s, double at)

@@ -27,6 +27,8 @@ typedef struct persona_shadow_t {
 void persona_shadow_begin(persona_shadow_t *shadow, double lead, double at, double *ring, int ring_size);
 void persona_shadow_advance(persona_shadow_t *shadow, double at);
 void persona_shadow_target(persona_shadow_t *shadow, int target, double at);
+/** A pool that nobody has watched for a while: all of `target` is ready. */
+void persona_shadow_settle(persona_shadow_t *shadow, int target);
 /** 1: hit. */
 int persona_shadow_claim(persona_shadow_t *shadow, double at);
 

@@ -159,17 +159,59 @@ void persona_forecaster_feed(persona_manager_t *m, apr_pool_t *p)
     }
 }
 
+/** How many times as much as the buffer's the model's pool has cost in a week. */
+static double cost_ratio(const persona_feedback_view_t *view)
+{
+    double buffer = view->week.pool[PERSONA_POOL_BUFFER].cost;
+
+    return buffer > 0 ? view->week.pool[PERSONA_POOL_MODEL].cost / buffer : 0;
+}
+
+/** Keep the scores for the status, and say where the pool leaves the forecast or comes back to it. */
+static void note_feedback(persona_manager_t *m, const persona_t *persona, const persona_feedback_view_t *view)
+{
+    persona_stock_t *stock;
+    int turned;
+
+    persona_manager_lock(m);
+    stock = persona_stock_of(m, persona->id);
+    turned = stock->feedback.fallen != view->fallen;
+    stock->feedback = *view;
+    persona_manager_unlock(m);
+    if (!turned || !m->model_rules) {
+        return;
+    }
+    if (view->fallen) {
+        persona_log(PERSONA_LOG_WARNING, 0,
+                    "persona %s: in seven days and %.0f claims the forecast cost %.2f times as much as a buffer: its "
+                    "pool holds %d until that changes",
+                    persona->id, view->week.claims, cost_ratio(view), view->buffer);
+        return;
+    }
+    persona_log(PERSONA_LOG_NOTICE, 0, "persona %s: the forecast costs no more than a buffer now, and rules again",
+                persona->id);
+}
+
 void persona_forecaster_target(persona_manager_t *m, const persona_t *persona, persona_target_t *target,
                                persona_target_t *model)
 {
     apr_time_t now = persona_manager_now(m);
+    persona_feedback_view_t view;
 
     memset(model, 0, sizeof(*model));
+    memset(&view, 0, sizeof(view));
     if (m->model) {
         persona_forecast_target(m->model, persona, now, model);
+        persona_forecast_feedback(m->model, persona, now, &view);
+        note_feedback(m, persona, &view);
     }
     if (m->model_rules) {
         *target = *model;
+        if (model->fallen) {
+            target->ready = model->buffer;
+            apr_snprintf(target->reason, sizeof(target->reason),
+                         "buffer: the forecast cost %.2f times as much in seven days", cost_ratio(&view));
+        }
     }
     else {
         persona_forecast_target(m->pattern, persona, now, target);

@@ -4,7 +4,8 @@
  * @brief What the manager tells the forecast, what it asks of it, and how what was learned outlives the manager.
  *
  * By PersonaForecast: `off` knows the pattern of the persona files alone; `on` asks the learned model; `shadow` teaches
- * the model and asks the pattern. The model learns from what goes through this manager.
+ * the model and asks the pattern. The model learns from what goes through this manager. Where it rules and has done
+ * worse than a buffer, the buffer is asked (forecast/feedback.h).
  */
 #ifndef PERSONA_MANAGER_FORECASTER_H
 #define PERSONA_MANAGER_FORECASTER_H

@@ -149,6 +149,7 @@ typedef struct persona_stock_t {
     char persona_id[PERSONA_NAME_MAX + 1];
     persona_target_t target;
     persona_target_t model; /**< what the model says, whether it is followed or not; reason "": there is none */
+    persona_feedback_view_t feedback; /**< how the model has done; all 0 where there is none */
     int planner; /**< this manager plans for it */
     int waiting; /**< people in line */
     int drained;

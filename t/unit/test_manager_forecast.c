@@ -7,6 +7,7 @@
 #include <apr_strings.h>
 
 #include "manager/forecaster.h"
+#include "manager/status.h"
 #include "manager_site.h"
 
 static persona_manager_t *begin(const char *mode)
@@ -140,6 +141,73 @@ static void a_state_that_cannot_be_kept_is_no_harm(void **state)
     assert_false(m->model_unsaved);
 }
 
+/** Nobody for so many hours, and then so many people at once, as no model of a quiet day expects. */
+static void crowds(persona_manager_t *m, int days, int size)
+{
+    persona_target_t model;
+
+    for (int hour = 0; hour < days * 24; hour++) {
+        for (int minute = 0; minute < 60; minute++) {
+            for (int i = 0; minute == 30 && i < size; i++) {
+                persona_manager_lock(m);
+                persona_forecaster_arrived(m, "one", NULL, NULL);
+                persona_manager_unlock(m);
+            }
+            persona_forecaster_feed(m, unit_pool);
+            site_now += SECONDS(60);
+            target_of(m, &model);
+        }
+    }
+}
+
+static json_t *feedback_of(persona_manager_t *m)
+{
+    json_t *document = persona_status_document(m, NULL, unit_pool), *persona, *feedback;
+
+    persona = json_array_get(json_object_get(document, "personas"), 0);
+    feedback = json_deep_copy(json_object_get(persona, "feedback"));
+    json_object_set_new(feedback, "rules",
+                        json_incref(json_object_get(json_object_get(persona, "model"), "rules")));
+    json_decref(document);
+    return feedback;
+}
+
+static double number_at(json_t *json, const char *pool, const char *name)
+{
+    return json_real_value(json_object_get(json_object_get(json, pool), name));
+}
+
+/* A crowd each hour, sharp: no rate of the quarter hour knows of it, and a constant number of instances serves it. */
+static void a_model_that_does_worse_gives_way_to_a_buffer(void **state)
+{
+    persona_target_t model, target;
+    persona_manager_t *m;
+    json_t *feedback;
+
+    (void)state;
+    site_now = apr_time_from_sec(1700006400);
+    m = begin("on");
+    crowds(m, 2, 6);
+    feedback = feedback_of(m);
+    assert_int_equal(json_integer_value(json_object_get(feedback, "claims")), 2 * 24 * 6);
+    assert_true(json_integer_value(json_object_get(feedback, "forecasts")) > 500);
+    assert_true(number_at(feedback, "model", "coverage") > .5);
+    assert_true(number_at(feedback, "seasonal_naive", "log_score") > number_at(feedback, "model", "log_score"));
+    assert_true(number_at(feedback, "model", "cost_hours") > 1.05 * number_at(feedback, "buffer", "cost_hours"));
+    assert_true(json_is_true(json_object_get(feedback, "fallen")));
+    assert_true(json_is_false(json_object_get(feedback, "rules")));
+    json_decref(feedback);
+    target = target_of(m, &model);
+    assert_true(model.fallen && target.ready == model.buffer);
+    assert_non_null(strstr(model.reason, "expected"));
+    assert_non_null(strstr(target.reason, "buffer: the forecast cost"));
+    persona_forecaster_save(m, 1, unit_pool);
+    m = site_manager(0);
+    target = target_of(m, &model);
+    assert_true(model.fallen);
+    assert_non_null(strstr(target.reason, "buffer: the forecast cost"));
+}
+
 static void boots_are_told_once(void **state)
 {
     persona_manager_t *m = begin("on");
@@ -165,6 +233,7 @@ int main(void)
         SITE_TEST(it_goes_on_after_a_restart),
         SITE_TEST(a_broken_state_is_begun_anew),
         SITE_TEST(a_state_that_cannot_be_kept_is_no_harm),
+        SITE_TEST(a_model_that_does_worse_gives_way_to_a_buffer),
         SITE_TEST(boots_are_told_once),
     };
 

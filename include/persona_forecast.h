@@ -76,6 +76,37 @@ apr_status_t persona_forecast_load(persona_forecast_t *forecast, const char *dat
 void persona_forecast_target(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
                              persona_target_t *target);
 
+/** Where the price of a wait comes from. */
+typedef enum { PERSONA_PRICE_PERSONA, PERSONA_PRICE_SITE, PERSONA_PRICE_HIT_RATE } persona_price_e;
+
+/** Why a target is what it is. Rates are arrivals an hour; marginal values are as in forecast/plan.h. */
+typedef struct persona_explanation_t {
+    apr_time_t at;
+    int ahead;                     /**< it is yet to come: people are taken to come as the season says until then */
+    persona_usage_e usage;         /**< the administrator's word for that hour */
+    double learned;                /**< arrivals that it has learned from */
+    double season, lately, people, others; /**< a rate, and what it is multiplied by */
+    double rate;
+    double lead;                   /**< seconds that a boot is expected to take */
+    int measured;                  /**< boots of this persona have been measured */
+    double expected, spread;       /**< arrivals within the lead time: mean, inverse size of a negative binomial */
+    int burst;                     /**< it counts as a burst */
+    persona_price_e price;
+    double wait_cost;              /**< of a wait, in idle instance-minutes, by whichever rule */
+    double hit_rate;               /**< that is kept, where that is the rule */
+    double kappa;
+    double worth_last, worth_next; /**< marginal value of the last instance wished for, and of one more */
+    int wish;                      /**< how many are worth their place */
+    int held;                      /**< more than that, which are kept a little in the hope of a claim */
+    int min, max;
+    int target;                    /**< the policy's */
+    int fallen, buffer;            /**< as in persona_target_t */
+} persona_explanation_t;
+
+/** Explains the target for `at`, now or in the future; nothing is learned or changed by it. `p` is scratch memory.
+ * APR_ENOTIMPL: the policy has no more to say than its reason. */
+apr_status_t persona_forecast_explain(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
+                                      persona_explanation_t *explanation, apr_pool_t *p);
 /** How it has done until `at`. APR_NOTFOUND: the policy keeps no scores of this persona. */
 apr_status_t persona_forecast_feedback(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
                                        persona_feedback_view_t *view);

@@ -84,3 +84,10 @@ apr_status_t persona_forecast_feedback(persona_forecast_t *forecast, const perso
 {
     return forecast->policy->feedback ? forecast->policy->feedback(forecast->baton, persona, at, view) : APR_NOTFOUND;
 }
+
+apr_status_t persona_forecast_explain(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
+                                      persona_explanation_t *explanation, apr_pool_t *p)
+{
+    return forecast->policy->explain ? forecast->policy->explain(forecast->baton, persona, at, explanation, p)
+                                     : APR_ENOTIMPL;
+}

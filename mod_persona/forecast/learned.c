@@ -244,7 +244,88 @@ static apr_status_t model_feedback(void *baton, const persona_t *persona, apr_ti
     return APR_SUCCESS;
 }
 
+/* Marginal values on both sides of `size`. */
+static void worth_around(const persona_demand_t *demand, int size, double *last, double *next)
+{
+    persona_walk_t walk;
+    int s;
+
+    *last = *next = HUGE_VAL;
+    persona_walk_begin(&walk, demand);
+    for (s = 0; s <= size; s++) {
+        *last = *next;
+        *next = persona_walk_step(&walk, NULL, NULL);
+    }
+}
+
+/* A copy of the persona's model, and of what the site shares, goes to `at`. */
+static persona_learned_entry_t *copy_at(const persona_learned_t *learned, const persona_t *persona, apr_time_t at,
+                                        persona_model_site_t **site, int *ahead, apr_pool_t *p)
+{
+    const persona_learned_entry_t *known = apr_hash_get(learned->entries, persona->id, APR_HASH_KEY_STRING);
+    persona_learned_entry_t *entry = known ? apr_pmemdup(p, known, sizeof(*known)) : NULL;
+
+    *site = apr_pmemdup(p, &learned->site, sizeof(learned->site));
+    if (!entry) {
+        entry = apr_pcalloc(p, sizeof(*entry));
+        persona_model_begin(&entry->model, NULL, 0, LEAD_START, at / 1e6);
+        shape_of(&persona->usage, entry->model.profile.shape);
+        persona_profile_reshape(&entry->model.profile);
+    }
+    entry->wait_cost = persona->pool.wait_cost;
+    *ahead = at / 1e6 >= entry->model.now + PERSONA_MODEL_STEP;
+    entry->model.offset = persona_tz_offset(persona->usage.zone, at);
+    if (*ahead) {
+        persona_model_ahead(&entry->model, *site, at / 1e6);
+    }
+    return entry;
+}
+
+static apr_status_t model_explain(void *baton, const persona_t *persona, apr_time_t at, persona_explanation_t *e,
+                                  apr_pool_t *p)
+{
+    persona_learned_t *learned = baton;
+    persona_model_site_t *site;
+    persona_learned_entry_t *entry = copy_at(learned, persona, at, &site, &e->ahead, p);
+    persona_model_parts_t parts;
+    persona_demand_t demand;
+    persona_tz_local_t local;
+
+    persona_tz_local(persona->usage.zone, at, &local);
+    persona_model_explain(&entry->model, site, &parts);
+    persona_model_demand(&entry->model, site, &demand);
+    e->at = at;
+    e->usage = persona_pattern_level_of(&persona->usage, local.hour, local.weekday);
+    e->learned = entry->model.total;
+    e->season = parts.season * 60;
+    e->lately = parts.lately;
+    e->people = parts.people;
+    e->others = parts.others;
+    e->rate = e->season * parts.lately * parts.people * parts.others;
+    e->lead = entry->model.lead;
+    e->measured = entry->boot_mean > 0;
+    e->expected = demand.mean;
+    e->spread = demand.spread;
+    e->burst = demand.regime >= PERSONA_TAIL_SIZES;
+    e->price = entry->wait_cost >= 0     ? PERSONA_PRICE_PERSONA
+               : learned->wait_cost >= 0 ? PERSONA_PRICE_SITE
+                                         : PERSONA_PRICE_HIT_RATE;
+    e->hit_rate = learned->hit_rate;
+    e->kappa = persona_learned_kappa(learned, entry);
+    e->wait_cost = isinf(e->kappa) ? 0 : e->lead / 60 / e->kappa;
+    persona_plan_size(&demand, &e->kappa, 1, &e->wish);
+    worth_around(&demand, e->wish, &e->worth_last, &e->worth_next);
+    e->min = persona->pool.min;
+    e->max = persona->pool.max;
+    e->target = e->wish > e->max ? e->max : e->wish < e->min ? e->min : e->wish;
+    e->held = !e->ahead && entry->plan.target > e->target ? entry->plan.target - e->target : 0;
+    e->target += e->held;
+    e->fallen = entry->feedback.fallen;
+    e->buffer = persona_feedback_buffer(&entry->feedback, e->min, e->max);
+    return APR_SUCCESS;
+}
+
 const persona_policy_t persona_policy_model = {
     "model", model_create, model_arrival, model_end, model_boot, model_price, model_save, model_load, model_target,
-    model_feedback
+    model_feedback, model_explain
 };

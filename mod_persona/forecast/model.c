@@ -234,6 +234,26 @@ void persona_model_demand(const persona_model_t *m, const persona_model_site_t *
     demand_of(m, rate_of(m, x), demand);
 }
 
+void persona_model_explain(const persona_model_t *m, const persona_model_site_t *site, persona_model_parts_t *parts)
+{
+    static const int until[] = {F_LEVEL, F_SINCE, F_SITE, F_HOT, F_COUNT};
+    double sum[5] = {0}, all = 0, rate;
+    float x[PERSONA_GLM_MAX];
+    int k, part = 0;
+
+    features(m, site, m->now, x);
+    for (k = 0; k < F_COUNT; k++) {
+        part += k == until[part];
+        sum[part] += (double)m->glm.weight[k] * x[k];
+        all += (double)m->glm.weight[k] * x[k];
+    }
+    rate = rate_of(m, x);
+    parts->lately = exp(sum[1] + sum[4]);
+    parts->people = exp(sum[2]);
+    parts->others = exp(sum[3]);
+    parts->season = exp(sum[0]) * rate / exp(all);
+}
+
 static int window_steps(const persona_model_t *m)
 {
     int n = (int)floor(m->lead / STEP + .5);
@@ -417,6 +437,39 @@ static void skip(persona_model_t *m, persona_model_site_t *site, apr_int64_t to)
     step_site(site, to);
     m->sample_steps = -1;
     m->ring_at = 0;
+    m->rate_known = 0;
+}
+
+void persona_model_ahead(persona_model_t *m, persona_model_site_t *site, double at)
+{
+    apr_int64_t to = (apr_int64_t)floor(at / STEP), day;
+    int k;
+
+    while (m->step < to) {
+        float base = (float)(persona_profile_base(&m->profile, second_of_day(m, (m->step + .5) * STEP)) * STEP_MINUTES);
+
+        m->step++;
+        m->now = m->step * STEP;
+        for (k = 0; k < LEVELS; k++) {
+            m->seen[k] = m->seen[k] * site->fade_level[k] + base;
+            m->expected[k] = m->expected[k] * site->fade_level[k] + base;
+        }
+        for (k = 0; k < PERSONA_MODEL_RECENCY; k++) {
+            fade(&m->recency[k], site->fade_recency[k]);
+        }
+        for (k = 0; k < PERSONA_MODEL_ENDS; k++) {
+            fade(&m->ends[k], site->fade_ends[k]);
+        }
+        for (k = 0; k < SITE_LEVELS; k++) {
+            site->seen[k] *= site->fade_site[k];
+            site->expected[k] *= site->fade_site[k];
+        }
+        day = local_day(m, m->now);
+        if (day > m->profile.day) {
+            persona_profile_roll(&m->profile, day, weekday_of(day));
+        }
+    }
+    m->now = at > m->now ? at : m->now;
     m->rate_known = 0;
 }
 

@@ -94,6 +94,17 @@ void persona_model_end(persona_model_t *model, persona_model_site_t *site, doubl
 /** What is expected within the lead time from the last event or step on. `demand` points into the model. */
 void persona_model_demand(const persona_model_t *model, const persona_model_site_t *site,
                           persona_demand_t *demand);
+/** Why the rate is what it is: the season's, and by what it is multiplied. The product of all is the rate. */
+typedef struct persona_model_parts_t {
+    double season;       /**< arrivals a minute that hour and day lead to expect */
+    double lately;       /**< for how much more or less came within seconds to days */
+    double people;       /**< for who came before, whose sessions run, and whose ended */
+    double others;       /**< for what the site's other personas see */
+} persona_model_parts_t;
+void persona_model_explain(const persona_model_t *model, const persona_model_site_t *site,
+                           persona_model_parts_t *parts);
+/** Go to `at` in the future as if arrivals came as the season says. For a copy that is thrown away. */
+void persona_model_ahead(persona_model_t *model, persona_model_site_t *site, double at);
 /** The target now in force. */
 void persona_model_target(persona_model_t *model, int target);
 

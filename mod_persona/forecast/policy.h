@@ -21,6 +21,8 @@ typedef struct persona_policy_t {
     apr_status_t (*load)(void *baton, const char *data, apr_size_t len);
     void (*target)(void *baton, const persona_t *persona, apr_time_t at, persona_target_t *target);
     apr_status_t (*feedback)(void *baton, const persona_t *persona, apr_time_t at, persona_feedback_view_t *view);
+    apr_status_t (*explain)(void *baton, const persona_t *persona, apr_time_t at, persona_explanation_t *explanation,
+                            apr_pool_t *p);
 } persona_policy_t;
 
 extern const persona_policy_t persona_policy_pattern;

@@ -59,14 +59,18 @@ static void load(persona_manager_t *m, apr_pool_t *p)
 apr_status_t persona_forecaster_open(persona_manager_t *m, apr_pool_t *p)
 {
     const char *mode = m->settings->forecast ? m->settings->forecast : "shadow";
-    apr_status_t status = persona_forecast_create(&m->pattern, "pattern", p);
-    apr_pool_t *scratch;
+    apr_pool_t *scratch, *own;
+    apr_status_t status;
+
+    /* Of its own: the ticking thread allocates from it without the lock. */
+    apr_pool_create(&own, p);
+    status = persona_forecast_create(&m->pattern, "pattern", own);
 
     m->notes = apr_array_make(p, 64, sizeof(persona_note_t));
     if (status != APR_SUCCESS || !strcmp(mode, "off")) {
         return status;
     }
-    status = persona_forecast_create(&m->model, "model", p);
+    status = persona_forecast_create(&m->model, "model", own);
     if (status == APR_SUCCESS) {
         m->model_rules = !strcmp(mode, "on");
         m->model_saved = persona_manager_now(m);
@@ -142,6 +146,7 @@ void persona_forecaster_feed(persona_manager_t *m, apr_pool_t *p)
     apr_array_clear(m->notes);
     boots = new_boots(m, p);
     persona_manager_unlock(m);
+    pthread_mutex_lock(&m->model_lock);
     for (i = 0; i < boots->nelts; i++) {
         const boot_t *boot = &APR_ARRAY_IDX(boots, i, boot_t);
 
@@ -157,6 +162,7 @@ void persona_forecaster_feed(persona_manager_t *m, apr_pool_t *p)
             persona_forecast_arrival(m->model, n->persona_id, n->user, *n->role ? n->role : NULL, n->at);
         }
     }
+    pthread_mutex_unlock(&m->model_lock);
 }
 
 /** How many times as much as the buffer's the model's pool has cost in a week. */
@@ -200,9 +206,16 @@ void persona_forecaster_target(persona_manager_t *m, const persona_t *persona, p
 
     memset(model, 0, sizeof(*model));
     memset(&view, 0, sizeof(view));
+    pthread_mutex_lock(&m->model_lock);
     if (m->model) {
         persona_forecast_target(m->model, persona, now, model);
         persona_forecast_feedback(m->model, persona, now, &view);
+    }
+    if (!m->model_rules) {
+        persona_forecast_target(m->pattern, persona, now, target);
+    }
+    pthread_mutex_unlock(&m->model_lock);
+    if (m->model) {
         note_feedback(m, persona, &view);
     }
     if (m->model_rules) {
@@ -213,9 +226,19 @@ void persona_forecaster_target(persona_manager_t *m, const persona_t *persona, p
                          "buffer: the forecast cost %.2f times as much in seven days", cost_ratio(&view));
         }
     }
-    else {
-        persona_forecast_target(m->pattern, persona, now, target);
+}
+
+apr_status_t persona_forecaster_explain(persona_manager_t *m, const persona_t *persona, apr_time_t at,
+                                        persona_explanation_t *explanation, apr_pool_t *p)
+{
+    apr_status_t status = APR_ENOTIMPL;
+
+    if (m->model) {
+        pthread_mutex_lock(&m->model_lock);
+        status = persona_forecast_explain(m->model, persona, at, explanation, p);
+        pthread_mutex_unlock(&m->model_lock);
     }
+    return status;
 }
 
 static apr_status_t write_state(const char *path, const char *data, apr_size_t len, apr_pool_t *p)
@@ -255,7 +278,9 @@ void persona_forecaster_save(persona_manager_t *m, int now, apr_pool_t *p)
         return;
     }
     m->model_saved = at;
+    pthread_mutex_lock(&m->model_lock);
     persona_forecast_save(m->model, &data, &len, p);
+    pthread_mutex_unlock(&m->model_lock);
     if (!len) {
         return;
     }

@@ -356,6 +356,21 @@ static void drop_removed(persona_manager_t *m, const persona_catalog_t *catalog,
     }
 }
 
+/** With the lock. */
+static void set_target(persona_manager_t *m, persona_stock_t *stock, const persona_target_t *target)
+{
+    persona_decision_t *decision;
+
+    if (!stock->decision_count || target->ready != stock->target.ready) {
+        decision = &stock->decisions[stock->decision_count++ % PERSONA_DECISIONS_KEPT];
+        decision->at = persona_manager_now(m);
+        decision->ready = target->ready;
+        decision->expected = target->expected;
+        persona_copy(decision->reason, target->reason);
+    }
+    stock->target = *target;
+}
+
 void persona_plan(persona_manager_t *m, const persona_catalog_t *catalog, int full, apr_pool_t *p)
 {
     persona_tasks_t tasks;
@@ -377,7 +392,7 @@ void persona_plan(persona_manager_t *m, const persona_catalog_t *catalog, int fu
         }
         tend_line(m, persona, stock, p);
         persona_manager_lock(m);
-        stock->target = target;
+        set_target(m, stock, &target);
         stock->model = model;
         if (stock->planner) {
             decide(m, persona, stock, &tasks, p);

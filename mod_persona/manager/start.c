@@ -147,6 +147,7 @@ apr_status_t persona_manager_create(persona_manager_t **manager, const persona_s
         keys[i] = persona_settings_key(settings, i, "record", p);
     }
     pthread_mutex_init(&m->lock, NULL);
+    pthread_mutex_init(&m->model_lock, NULL);
     persona_monotonic_cond(&m->changed);
     m->entries = apr_hash_make(p);
     m->sessions = apr_hash_make(p);

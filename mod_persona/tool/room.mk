@@ -4,6 +4,7 @@ personactl_SOURCES = \
 	mod_persona/tool/backtest.c \
 	mod_persona/tool/catalog.c \
 	mod_persona/tool/control.c \
+	mod_persona/tool/explain.c \
 	mod_persona/tool/image.c \
 	mod_persona/tool/personactl.c \
 	mod_persona/tool/tool.h

@@ -208,6 +208,57 @@ static void a_model_that_does_worse_gives_way_to_a_buffer(void **state)
     assert_non_null(strstr(target.reason, "buffer: the forecast cost"));
 }
 
+static double real_at(json_t *json, const char *name)
+{
+    return json_number_value(json_object_get(json, name));
+}
+
+static void a_target_is_explained(void **state)
+{
+    persona_manager_t *m = begin("on");
+    json_t *answer, *model, *later;
+
+    (void)state;
+    people(m, 60);
+    site_round(m);
+    answer = site_ask_control(m, "{'op': 'explain', 'persona': 'one'}");
+    model = json_object_get(answer, "model");
+    assert_string_equal(json_string_value(json_object_get(answer, "policy")), "model");
+    assert_int_equal(real_at(answer, "target"), real_at(model, "target"));
+    assert_int_equal(real_at(model, "target"), real_at(model, "wish") + real_at(model, "held"));
+    assert_non_null(strstr(json_string_value(json_object_get(answer, "reason")), "forecast"));
+    assert_int_equal(real_at(model, "learned"), 360);
+    assert_true(real_at(model, "worth_next") <= real_at(model, "kappa"));
+    assert_true(json_is_null(json_object_get(model, "worth_last")) ||
+                real_at(model, "worth_last") > real_at(model, "kappa"));
+    assert_float_equal(real_at(model, "rate") * real_at(model, "lead") / 3600, real_at(model, "expected"), 1e-3);
+    assert_float_equal(real_at(model, "season") * real_at(model, "lately") * real_at(model, "people") *
+                       real_at(model, "others"), real_at(model, "rate"), 1e-6);
+    assert_true(real_at(model, "rate") > 100 && json_is_false(json_object_get(model, "ahead")));
+
+    /* tomorrow at this hour nothing is left of what came lately; asking has changed nothing */
+    later = site_ask_control(m, "{'op': 'explain', 'persona': 'one', 'at': %" APR_TIME_T_FMT "}",
+                             site_now + SECONDS(86400));
+    assert_true(json_is_true(json_object_get(json_object_get(later, "model"), "ahead")));
+    assert_true(real_at(model, "lately") > 1.5);
+    assert_float_equal(real_at(json_object_get(later, "model"), "lately"), 1, .1);
+    json_decref(later);
+    later = site_ask_control(m, "{'op': 'explain', 'persona': 'one'}");
+    assert_true(json_equal(answer, later));
+    json_decref(later);
+
+    /* what was decided before */
+    later = site_ask_control(m, "{'op': 'explain', 'persona': 'one', 'at': %" APR_TIME_T_FMT "}",
+                             site_now - SECONDS(1800));
+    assert_true(json_integer_value(json_object_get(later, "since")) <= site_now - SECONDS(1800));
+    assert_true(real_at(later, "target") < real_at(answer, "target"));
+    json_decref(later);
+    json_decref(answer);
+    assert_string_equal(site_status_of(site_ask_control(m, "{'op': 'explain', 'persona': 'one', 'at': 5}")), "none");
+    assert_string_equal(site_status_of(site_ask_control(m, "{'op': 'explain', 'persona': 'two'}")), "none");
+    assert_string_equal(site_status_of(site_ask_control(m, "{'op': 'explain'}")), "bad");
+}
+
 static void boots_are_told_once(void **state)
 {
     persona_manager_t *m = begin("on");
@@ -234,6 +285,7 @@ int main(void)
         SITE_TEST(a_broken_state_is_begun_anew),
         SITE_TEST(a_state_that_cannot_be_kept_is_no_harm),
         SITE_TEST(a_model_that_does_worse_gives_way_to_a_buffer),
+        SITE_TEST(a_target_is_explained),
         SITE_TEST(boots_are_told_once),
     };
 

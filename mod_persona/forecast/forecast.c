@@ -51,6 +51,13 @@ void persona_forecast_price(persona_forecast_t *forecast, double wait_cost, doub
     }
 }
 
+void persona_forecast_events(persona_forecast_t *forecast, const apr_array_header_t *events)
+{
+    if (forecast->policy->events) {
+        forecast->policy->events(forecast->baton, events);
+    }
+}
+
 void persona_forecast_boot(persona_forecast_t *forecast, const char *persona_id, apr_interval_time_t boot)
 {
     if (forecast->policy->boot) {

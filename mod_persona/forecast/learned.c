@@ -110,6 +110,7 @@ int persona_learned_target(persona_learned_t *learned, persona_learned_entry_t *
     persona_model_advance(&entry->model, &learned->site, at);
     persona_model_demand(&entry->model, &learned->site, demand);
     persona_plan_size(demand, &kappa, 1, &wish);
+    wish += entry->announced;
     wish = wish > max ? max : wish < min ? min : wish;
     wish = persona_plan_follow(&entry->plan, wish, entry->claims, at, PATIENCE * entry->model.lead);
     entry->claims = 0;
@@ -128,9 +129,16 @@ static void model_arrival(void *baton, const char *id, const char *user, const c
 
     persona_learned_entry_t *entry = persona_learned_entry(learned, id, at / 1e6);
     double kappa = persona_learned_kappa(learned, entry);
+    int announced = persona_agenda_arrival(&entry->agenda, at / 1e6);
 
     (void)role;
-    persona_feedback_arrival(&entry->feedback, isinf(kappa) ? 0 : entry->model.lead / kappa, 1, at / 1e6);
+    persona_feedback_arrival(&entry->feedback, isinf(kappa) ? 0 : entry->model.lead / kappa, !announced, at / 1e6);
+    if (announced) {
+        persona_model_announced(&entry->model, &learned->site, at / 1e6);
+        entry->announced -= entry->announced > 0;
+        entry->claims++;
+        return;
+    }
     persona_learned_arrival(learned, entry, persona_learned_user(user), at / 1e6);
 }
 
@@ -171,6 +179,11 @@ static void model_price(void *baton, double wait_cost, double hit_rate)
     }
 }
 
+static void model_events(void *baton, const apr_array_header_t *events)
+{
+    ((persona_learned_t *)baton)->events = events;
+}
+
 static void model_save(void *baton, char **data, apr_size_t *len, apr_pool_t *p)
 {
     persona_state_save(baton, data, len, p);
@@ -200,6 +213,38 @@ static void shape_of(const persona_usage_t *usage, float shape[7][24])
     }
 }
 
+/* Calendar: the days' habits, and who is still to come. */
+static void look_at_agenda(const persona_learned_t *learned, persona_learned_entry_t *entry, const persona_t *persona,
+                           apr_time_t at)
+{
+    persona_tz_local_t local;
+
+    if (!persona->events && !learned->events && !entry->model.like_day) {
+        entry->announced = 0;
+        return;
+    }
+    persona_tz_local(persona->usage.zone, at, &local);
+    persona_model_like(&entry->model, local.day, persona_agenda_like(persona, learned->events, local.day),
+                       persona_agenda_like(persona, learned->events, local.day + 1));
+    entry->announced = persona_agenda_look(&entry->agenda, persona, learned->events, at / 1e6, entry->model.lead);
+}
+
+static void say_why(const persona_learned_t *learned, const persona_learned_entry_t *entry, const persona_t *persona,
+                    const persona_demand_t *demand, persona_target_t *target)
+{
+    char event[48] = "";
+
+    if (entry->announced) {
+        apr_snprintf(event, sizeof(event), "%d to come for %.24s, ", entry->announced,
+                     entry->agenda.title ? entry->agenda.title : "an event");
+    }
+    apr_snprintf(target->reason, sizeof(target->reason), "%s: %s%.2f expected in %.0f s at %.4f a wait",
+                 target->ready <= persona->pool.min   ? "floor"
+                 : target->ready >= persona->pool.max ? "ceiling"
+                                                      : "forecast",
+                 event, demand->mean, entry->model.lead, persona_learned_kappa(learned, entry));
+}
+
 static void model_target(void *baton, const persona_t *persona, apr_time_t at, persona_target_t *target)
 {
     persona_learned_t *learned = baton;
@@ -214,12 +259,10 @@ static void model_target(void *baton, const persona_t *persona, apr_time_t at, p
         persona_profile_reshape(&entry->model.profile);
         entry->shaped = 1;
     }
+    look_at_agenda(learned, entry, persona, at);
     target->ready = persona_learned_target(learned, entry, persona->pool.min, persona->pool.max, at / 1e6, &demand);
     target->expected = demand.mean;
-    apr_snprintf(target->reason, sizeof(target->reason), "%s: %.2f expected in %.0f s at %.4f a wait",
-                 target->ready <= persona->pool.min ? "floor" : target->ready >= persona->pool.max ? "ceiling"
-                                                                                                    : "forecast",
-                 demand.mean, entry->model.lead, persona_learned_kappa(learned, entry));
+    say_why(learned, entry, persona, &demand, target);
     now.demand = &demand;
     now.target = target->ready;
     now.lead = entry->model.lead;
@@ -275,6 +318,7 @@ static persona_learned_entry_t *copy_at(const persona_learned_t *learned, const 
     entry->wait_cost = persona->pool.wait_cost;
     *ahead = at / 1e6 >= entry->model.now + PERSONA_MODEL_STEP;
     entry->model.offset = persona_tz_offset(persona->usage.zone, at);
+    look_at_agenda(learned, entry, persona, at);
     if (*ahead) {
         persona_model_ahead(&entry->model, *site, at / 1e6);
     }
@@ -313,11 +357,14 @@ static apr_status_t model_explain(void *baton, const persona_t *persona, apr_tim
     e->hit_rate = learned->hit_rate;
     e->kappa = persona_learned_kappa(learned, entry);
     e->wait_cost = isinf(e->kappa) ? 0 : e->lead / 60 / e->kappa;
+    e->announced = entry->announced;
+    apr_cpystrn(e->event, entry->announced && entry->agenda.title ? entry->agenda.title : "", sizeof(e->event));
     persona_plan_size(&demand, &e->kappa, 1, &e->wish);
     worth_around(&demand, e->wish, &e->worth_last, &e->worth_next);
     e->min = persona->pool.min;
     e->max = persona->pool.max;
-    e->target = e->wish > e->max ? e->max : e->wish < e->min ? e->min : e->wish;
+    e->target = e->wish + e->announced;
+    e->target = e->target > e->max ? e->max : e->target < e->min ? e->min : e->target;
     e->held = !e->ahead && entry->plan.target > e->target ? entry->plan.target - e->target : 0;
     e->target += e->held;
     e->fallen = entry->feedback.fallen;
@@ -327,5 +374,5 @@ static apr_status_t model_explain(void *baton, const persona_t *persona, apr_tim
 
 const persona_policy_t persona_policy_model = {
     "model", model_create, model_arrival, model_end, model_boot, model_price, model_save, model_load, model_target,
-    model_feedback, model_explain
+    model_feedback, model_explain, model_events
 };

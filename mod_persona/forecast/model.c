@@ -115,6 +115,14 @@ static int weekday_of(apr_int64_t day)
     return (int)(((day + 4) % 7 + 7) % 7);
 }
 
+/* The weekday whose habits a local day has. */
+static int habit_of(const persona_model_t *m, apr_int64_t day)
+{
+    apr_int64_t k = day - m->like_day;
+
+    return m->like_day && (k == 0 || k == 1) && m->like[k] >= 0 ? m->like[k] : weekday_of(day);
+}
+
 static double second_of_day(const persona_model_t *m, double at)
 {
     return at + m->offset - (double)m->profile.day * 86400.0;
@@ -339,7 +347,7 @@ static void grow_up(persona_model_t *m)
 static void roll_day(persona_model_t *m, apr_int64_t day)
 {
     persona_tail_forget(&m->tail, (double)(day - m->profile.day));
-    persona_profile_roll(&m->profile, day, weekday_of(day));
+    persona_profile_roll(&m->profile, day, habit_of(m, day));
 }
 
 static void step_site(persona_model_site_t *site, apr_int64_t step)
@@ -466,7 +474,7 @@ void persona_model_ahead(persona_model_t *m, persona_model_site_t *site, double 
         }
         day = local_day(m, m->now);
         if (day > m->profile.day) {
-            persona_profile_roll(&m->profile, day, weekday_of(day));
+            persona_profile_roll(&m->profile, day, habit_of(m, day));
         }
     }
     m->now = at > m->now ? at : m->now;
@@ -567,6 +575,28 @@ void persona_model_arrival(persona_model_t *m, persona_model_site_t *site, apr_u
     m->arrivals++;
     m->sample_count++;
     m->total += 1;
+}
+
+void persona_model_announced(persona_model_t *m, persona_model_site_t *site, double at)
+{
+    persona_model_advance(m, site, at);
+    m->rate_known = 0;
+    m->active++;
+}
+
+void persona_model_like(persona_model_t *m, apr_int64_t day, int today, int tomorrow)
+{
+    int habit;
+
+    m->like_day = today >= 0 || tomorrow >= 0 ? day : 0;
+    m->like[0] = today;
+    m->like[1] = tomorrow;
+    habit = habit_of(m, m->profile.day);
+    if (habit != m->profile.weekday) {
+        m->profile.weekday = habit;
+        persona_profile_reshape(&m->profile);
+        m->rate_known = 0;
+    }
 }
 
 void persona_model_end(persona_model_t *m, persona_model_site_t *site, double at)

@@ -61,6 +61,8 @@ typedef struct persona_model_t {
     apr_int32_t target;                 /**< now in force */
     apr_int32_t rate_known;             /**< nothing has happened since `rate` was computed at the last step */
     double rate;                        /**< arrivals a minute */
+    apr_int64_t like_day;               /**< local day which, as the next one, may be like another weekday */
+    apr_int32_t like[2];                /**< as which, 0 is Sunday; < 0: as itself; only with a like_day */
 } persona_model_t;
 
 typedef struct persona_model_site_t {
@@ -89,6 +91,10 @@ void persona_model_advance(persona_model_t *model, persona_model_site_t *site, d
 /** `user`: hash of the name, 0: unknown. `verdict` may be NULL. */
 void persona_model_arrival(persona_model_t *model, persona_model_site_t *site, apr_uint32_t user, double at,
                            persona_verdict_t *verdict);
+/** Somebody came who was announced: a session begins, and nothing is learned from it. */
+void persona_model_announced(persona_model_t *model, persona_model_site_t *site, double at);
+/** Local `day` (since 1970-01-01) and the next one are like these weekdays (0 is Sunday; < 0: like themselves). */
+void persona_model_like(persona_model_t *model, apr_int64_t day, int today, int tomorrow);
 /** A session ended. */
 void persona_model_end(persona_model_t *model, persona_model_site_t *site, double at);
 /** What is expected within the lead time from the last event or step on. `demand` points into the model. */

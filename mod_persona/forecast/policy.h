@@ -23,6 +23,7 @@ typedef struct persona_policy_t {
     apr_status_t (*feedback)(void *baton, const persona_t *persona, apr_time_t at, persona_feedback_view_t *view);
     apr_status_t (*explain)(void *baton, const persona_t *persona, apr_time_t at, persona_explanation_t *explanation,
                             apr_pool_t *p);
+    void (*events)(void *baton, const apr_array_header_t *events);
 } persona_policy_t;
 
 extern const persona_policy_t persona_policy_pattern;

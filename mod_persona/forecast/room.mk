@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 noinst_LTLIBRARIES += libpersona_forecast.la
 libpersona_forecast_la_SOURCES = \
+	mod_persona/forecast/agenda.c \
+	mod_persona/forecast/agenda.h \
 	mod_persona/forecast/backtest.c \
 	mod_persona/forecast/backtest.h \
 	mod_persona/forecast/control.c \

@@ -28,7 +28,8 @@ typedef struct field_t {
 
 static const field_t entry_fields[] = {
     LONGS(persona_learned_entry_t, boot_mean), LONGS(persona_learned_entry_t, boot_square),
-    LONGS(persona_learned_entry_t, wait_cost), WORDS(persona_learned_entry_t, shaped), END
+    LONGS(persona_learned_entry_t, wait_cost), WORDS(persona_learned_entry_t, shaped),
+    LONGS(persona_learned_entry_t, agenda.place), END
 };
 static const field_t model_fields[] = {
     LONGS(persona_model_t, origin), LONGS(persona_model_t, step), LONGS(persona_model_t, now),

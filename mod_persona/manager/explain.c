@@ -30,6 +30,7 @@ static json_t *model_json(const persona_explanation_t *e)
                              e->lately, "people", e->people, "others", e->others, "rate", e->rate, "lead", e->lead,
                              "measured", e->measured);
 
+    json_object_update_new(json, json_pack("{s:i, s:s}", "announced", e->announced, "event", e->event));
     json_object_update_new(
         json, json_pack("{s:f, s:f, s:b, s:s, s:f, s:f, s:o, s:o, s:o, s:i, s:i, s:b, s:i}", "expected", e->expected,
                         "spread", e->spread, "burst", e->burst, "price", prices[e->price], "wait_cost", e->wait_cost,

@@ -8,10 +8,10 @@
  *  "model": {"target", "ahead": bool, "usage": word of the persona for that hour, "learned": arrivals, "season",
  *    "lately", "people", "others", "rate" (an hour; the product of the four before), "lead": seconds, "measured": bool,
  *    "expected", "spread", "burst": bool, "price": "persona" | "site" | "hit-rate", "wait_cost", "hit_rate", "kappa",
- *    "worth_last": number | null (without bound), "worth_next": number | null, "wish", "held", "fallen": bool,
- *    "buffer"} | null}
- * Earlier: {"status": "ok", "persona", "at", "now", "since": us, "target", "expected", "reason"}: of the last changes of
- * the target since this manager began.
+ *    "worth_last": number | null (without bound), "worth_next": number | null, "wish", "announced", "event": title,
+ *    "held", "fallen": bool, "buffer"} | null}
+ * Earlier: {"status": "ok", "persona", "at", "now", "since": us, "target", "expected", "reason"}: of the last changes
+ * of the target since this manager began.
  */
 #ifndef PERSONA_MANAGER_EXPLAIN_H
 #define PERSONA_MANAGER_EXPLAIN_H

@@ -14,6 +14,7 @@
 #include <apr_strings.h>
 
 #include "forecaster.h"
+#include "persona/events.h"
 
 #define SAVE_EVERY  apr_time_from_sec(600)
 #define NOTES_MAX   4096
@@ -104,6 +105,62 @@ void persona_forecaster_arrived(persona_manager_t *m, const char *persona_id, co
 void persona_forecaster_ended(persona_manager_t *m, const char *persona_id)
 {
     note(m, persona_id, NULL, NULL, 1);
+}
+
+static json_t *errors_json(const apr_array_header_t *errors, apr_pool_t *p)
+{
+    json_t *list = errors->nelts ? json_array() : NULL;
+    int i;
+
+    for (i = 0; i < errors->nelts; i++) {
+        const char *text = persona_error_text(&APR_ARRAY_IDX(errors, i, persona_error_t), p);
+
+        persona_log(PERSONA_LOG_ERR, 0, "%s", text);
+        json_array_append_new(list, json_string(text));
+    }
+    return list;
+}
+
+void persona_forecaster_events(persona_manager_t *m)
+{
+    const char *path = m->settings->event_file;
+    apr_uint64_t stamp = path ? persona_events_stamp(path) : 0;
+    apr_array_header_t *errors, *events;
+    apr_pool_t *p, *old = NULL;
+    json_t *said;
+
+    if (!path || stamp == m->events_stamp) {
+        return;
+    }
+    m->events_stamp = stamp;
+    apr_pool_create(&p, NULL);
+    errors = apr_array_make(p, 4, sizeof(persona_error_t));
+    events = persona_events_load(path, errors, p);
+    if (events) {
+        pthread_mutex_lock(&m->model_lock);
+        if (m->model) {
+            persona_forecast_events(m->model, events);
+        }
+        old = m->events_pool;
+        m->events_pool = p;
+        pthread_mutex_unlock(&m->model_lock);
+        persona_log(PERSONA_LOG_INFO, 0, "%d events are in force (%s)", events->nelts, path);
+    }
+    else {
+        persona_log(PERSONA_LOG_WARNING, 0, "%s: %s", path,
+                    m->events_pool ? "the events it had before stay in force" : "no event of it is in force");
+    }
+    said = errors_json(errors, p);
+    persona_manager_lock(m);
+    json_decref(m->events_errors);
+    m->events_errors = said;
+    persona_manager_unlock(m);
+    if (!events) {
+        apr_pool_destroy(p);
+    }
+    if (old) {
+        apr_pool_destroy(old);
+    }
 }
 
 typedef struct boot_t {

@@ -222,6 +222,8 @@ struct persona_manager_t {
     persona_forecast_t *pattern, *model; /**< model NULL: PersonaForecast off */
     int model_rules;                     /**< its targets are followed; else the pattern's */
     apr_time_t model_saved;
+    apr_pool_t *events_pool;   /**< of the site's known dates, which the model borrows; NULL: none yet */
+    apr_uint64_t events_stamp; /**< of their file when it was last read; 0: never */
     int model_unsaved; /**< the last attempt to keep its state failed */
 
     pthread_mutex_t lock;
@@ -239,6 +241,7 @@ struct persona_manager_t {
     apr_uint64_t catalog_stamp;
     int reload;              /**< read the catalog at the next tick whatever its stamp */
     unsigned catalogs_read;
+    json_t *events_errors;   /**< array of what is wrong with PersonaEventFile; NULL: nothing */
     int drained;
     apr_time_t index_retry; /**< the index failed: leave it alone until then; 0: it answers */
     int index_failed;

@@ -309,6 +309,7 @@ json_t *persona_status_document(persona_manager_t *m, const char *user, apr_pool
         json_array_append_new(stale, json_string(APR_ARRAY_IDX(catalog->stale, i, const char *)));
     }
     persona_manager_lock(m);
+    json_array_extend(errors, m->events_errors);
     for (i = 0; i < catalog->personas->nelts; i++) {
         json_array_append_new(
             personas, persona_json(m, APR_ARRAY_IDX(catalog->personas, i, const persona_t *)));

@@ -116,7 +116,8 @@ static void print_worth(const json_t *model)
 static void print_model(const json_t *answer)
 {
     const json_t *model = json_object_get(answer, "model");
-    int ahead = is_true(model, "ahead"), wish = int_of(model, "wish"), min = int_of(answer, "min");
+    int ahead = is_true(model, "ahead"), wish = int_of(model, "wish") + int_of(model, "announced");
+    int min = int_of(answer, "min");
 
     printf("  season     %.3g arrivals an hour at this hour and day (its file says \"%s\"; %.0f arrivals learned)\n",
            real_of(model, "season"), text_of(model, "usage"), real_of(model, "learned"));
@@ -132,7 +133,11 @@ static void print_model(const json_t *answer)
            is_true(model, "burst") ? "; this is a burst" : "");
     print_price(model);
     print_worth(model);
-    printf("  wish       %d\n", wish);
+    printf("  wish       %d\n", int_of(model, "wish"));
+    if (int_of(model, "announced")) {
+        printf("  announced  %d people are still to come%s%s: as many more\n", int_of(model, "announced"),
+               *text_of(model, "event") ? " for " : "", text_of(model, "event"));
+    }
     if (int_of(model, "held")) {
         printf("  held       %d more for a moment, in the hope of a claim\n", int_of(model, "held"));
     }

@@ -277,7 +277,7 @@ tap.ok("probe" in out and "lxc" in out, "personactl status shows pools and compu
 out = shell("%s sessions --socket %s" % (personactl, one.control))
 tap.ok(session(1)[:12] in out and "ada" in out, "personactl sessions shows who has what")
 out = shell("%s explain probe --socket %s" % (personactl, one.control))
-tap.ok("by the pattern" in out and "by measured boots" in out and "one more would be worth" in out,
+tap.ok("by the pattern" in out and "until an instance is ready" in out and "one more would be worth" in out,
        "personactl explain tells why a pool is as large as it is")
 with open(base + "/personas/broken.json", "w") as f:
     f.write("{")

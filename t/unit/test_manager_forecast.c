@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The learned model in the manager: who rules, what it hears, and what outlives a restart. */
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -9,6 +10,9 @@
 #include "manager/forecaster.h"
 #include "manager/status.h"
 #include "manager_site.h"
+
+/** Of a Tuesday. */
+#define MIDNIGHT SECONDS(20788 * 86400LL)
 
 static persona_manager_t *begin(const char *mode)
 {
@@ -259,6 +263,46 @@ static void a_target_is_explained(void **state)
     assert_string_equal(site_status_of(site_ask_control(m, "{'op': 'explain'}")), "bad");
 }
 
+static void write_events(const char *path, const char *events)
+{
+    FILE *file = fopen(path, "w");
+
+    fprintf(file, "{\"timezone\": \"UTC\", \"events\": [%s]}", events);
+    fclose(file);
+}
+
+/* A file of known dates comes, becomes wrong, and goes on. */
+static void known_dates_are_read(void **state)
+{
+    persona_manager_t *m;
+    persona_target_t model;
+    json_t *document;
+
+    (void)state;
+    site_now = MIDNIGHT + SECONDS(12 * 3600 + 3500);
+    site.settings.event_file = apr_psprintf(unit_pool, "%s/events.json", site.dir);
+    write_events(site.settings.event_file,
+                 "{\"weekday\": \"tue\", \"time\": \"13:00\", \"people\": 30, \"personas\": [\"one\"]}");
+    m = begin("on");
+    assert_true(target_of(m, &model).ready >= 30);
+    write_events(site.settings.event_file, "{\"weekday\": \"tue\"}");
+    site_round(m);
+    assert_true(target_of(m, &model).ready >= 30);
+    document = persona_status_document(m, NULL, unit_pool);
+    assert_int_equal(json_array_size(json_object_get(document, "errors")), 1);
+    assert_non_null(strstr(json_string_value(json_array_get(json_object_get(document, "errors"), 0)),
+                           "events.json:1:32: $.events[0]: says nothing"));
+    json_decref(document);
+    write_events(site.settings.event_file, "");
+    site_round(m);
+    document = persona_status_document(m, NULL, unit_pool);
+    assert_int_equal(json_array_size(json_object_get(document, "errors")), 0);
+    json_decref(document);
+    site_now += SECONDS(3600);
+    site_round(m);
+    assert_true(target_of(m, &model).ready < 30);
+}
+
 static void boots_are_told_once(void **state)
 {
     persona_manager_t *m = begin("on");
@@ -286,6 +330,7 @@ int main(void)
         SITE_TEST(a_state_that_cannot_be_kept_is_no_harm),
         SITE_TEST(a_model_that_does_worse_gives_way_to_a_buffer),
         SITE_TEST(a_target_is_explained),
+        SITE_TEST(known_dates_are_read),
         SITE_TEST(boots_are_told_once),
     };
 

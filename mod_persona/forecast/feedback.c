@@ -20,9 +20,6 @@
 #define TOO_DEAR 1.05
 #define CLAIMS_LEAST 100
 #define WINDOW_LEAST 30.0
-/* The least that is expected of a window, for a forecast of nothing would be infinitely wrong. */
-#define MEAN_LEAST .001
-#define LEVELS_MOST 20000
 
 static const int sizes[SIZES] = {0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144};
 #define SIZE_START 1
@@ -44,24 +41,10 @@ static void judge(double mean, double spread, int n, judgement_t *j)
 {
     static const double quantile[] = {.05, .5, .9, .95, .99};
     static const int pinball[] = {1, 2, 4};
-    double m = mean > MEAN_LEAST ? mean : MEAN_LEAST, r = spread > 0 ? 1 / spread : 0;
-    double p = spread > 0 ? -r * log(1 + m * spread) : -m, below = exp(p);
-    int level[5], k, q = 0;
+    int level[5], q;
 
-    j->log = p;
-    for (k = 0; k < LEVELS_MOST && (q < 5 || k <= n); k++) {
-        if (k == n) {
-            j->log = -p;
-        }
-        while (q < 5 && below >= quantile[q]) {
-            level[q++] = k;
-        }
-        p += log(spread > 0 ? (k + r) / (k + 1) * m / (r + m) : m / (k + 1));
-        below += exp(p);
-    }
-    while (q < 5) {
-        level[q++] = k;
-    }
+    persona_tail_levels(mean, spread, quantile, 5, level);
+    j->log = persona_tail_surprise(mean, spread, n);
     j->covered = n >= level[0] && n <= level[3];
     j->pinball = 0;
     for (q = 0; q < 3; q++) {
@@ -126,37 +109,16 @@ int persona_feedback_rule(const persona_scores_t *sum)
 
 /* ---- pools ---- */
 
-/* Room for the creations of a pool of `target`; what is being created stays. */
-static void make_room(persona_shadow_t *s, int target, apr_pool_t *p)
-{
-    int size = s->ring_size ? s->ring_size : 8, k;
-    double *ring;
-
-    if (target <= s->ring_size) {
-        return;
-    }
-    while (size < target) {
-        size *= 2;
-    }
-    ring = apr_palloc(p, (apr_size_t)size * sizeof(*ring));
-    for (k = 0; k < s->creating; k++) {
-        ring[k] = s->ring[(s->head + k) % s->ring_size];
-    }
-    s->ring = ring;
-    s->ring_size = size;
-    s->head = 0;
-}
-
 static void set_target(persona_shadow_t *s, int target, double lead, double at, apr_pool_t *p)
 {
-    make_room(s, target, p);
+    persona_shadow_room(s, target, p);
     s->lead = lead;
     persona_shadow_target(s, target, at);
 }
 
 static void begin_pool(persona_shadow_t *s, int target, double lead, double at, apr_pool_t *p)
 {
-    make_room(s, target, p);
+    persona_shadow_room(s, target, p);
     persona_shadow_begin(s, lead, at, s->ring, s->ring_size);
     persona_shadow_settle(s, target);
 }
@@ -286,7 +248,7 @@ void persona_feedback_tick(persona_feedback_t *f, const persona_feedback_now_t *
     if (at - f->decided >= DECIDE_EVERY) {
         decide(f, at);
     }
-    naive.mean = persona_past_expected(&f->past, at, now->lead);
+    naive.mean = persona_past_expected(&f->past, at, now->lead, 7);
     persona_plan_size(&naive, &now->kappa, 1, &k);
     f->target[PERSONA_POOL_MODEL] = now->target;
     f->target[PERSONA_POOL_NAIVE] = within(k, now->min, now->max);

@@ -6,8 +6,8 @@
  * Two things are scored, both over the last seven days. The distribution that was forecast for each lead time, when
  * that time has passed, beside seasonal naive's (past.h). And three pools on paper (shadow.h): one that follows the
  * model's targets, one that follows seasonal naive at the same price, and the buffer, which always holds the same
- * number: of a row of numbers, the one that would have cost least lately. What a pool costs is its idle time and, for each arrival
- * that had to wait, the price of a wait in idle time.
+ * number: of a row of numbers, the one that would have cost least lately. What a pool costs is its idle time and, for
+ * each arrival that had to wait, the price of a wait in idle time.
  *
  * A model that costs over a twentieth more than the buffer, on a hundred claims or more, has fallen: the buffer is to
  * be followed until that holds no more. It goes on learning and being scored meanwhile.

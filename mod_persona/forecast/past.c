@@ -8,8 +8,8 @@
 
 #define BINS PERSONA_PAST_BINS
 #define BIN_SECONDS 900.0
-#define WEEK_BINS 672
-/* Before a week has passed, and for a persona that nobody has asked for yet: pseudo arrivals in a day. */
+#define DAY_BINS 96
+/* Before that many days have passed, and for a persona that nobody has asked for yet: pseudo arrivals in a day. */
 #define PSEUDO_A_DAY .5
 
 void persona_past_advance(persona_past_t *past, double at)
@@ -32,9 +32,9 @@ void persona_past_arrival(persona_past_t *past, double at)
     past->count[past->bin % BINS]++;
 }
 
-double persona_past_expected(const persona_past_t *past, double at, double seconds)
+double persona_past_expected(const persona_past_t *past, double at, double seconds, int days)
 {
-    apr_int64_t bin = (apr_int64_t)floor((at + seconds / 2) / BIN_SECONDS) - WEEK_BINS, k;
+    apr_int64_t bin = (apr_int64_t)floor((at + seconds / 2) / BIN_SECONDS) - days * DAY_BINS, k;
     double sum = 0;
 
     if (bin - 1 >= past->origin && bin + 1 <= past->bin && bin - 1 > past->bin - BINS) {

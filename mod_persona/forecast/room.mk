@@ -24,6 +24,8 @@ libpersona_forecast_la_SOURCES = \
 	mod_persona/forecast/policy.h \
 	mod_persona/forecast/profile.c \
 	mod_persona/forecast/profile.h \
+	mod_persona/forecast/rival.c \
+	mod_persona/forecast/rival.h \
 	mod_persona/forecast/shadow.c \
 	mod_persona/forecast/shadow.h \
 	mod_persona/forecast/state.c \

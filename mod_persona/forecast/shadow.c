@@ -54,6 +54,26 @@ void persona_shadow_target(persona_shadow_t *s, int target, double at)
     refill(s, at);
 }
 
+void persona_shadow_room(persona_shadow_t *s, int target, apr_pool_t *p)
+{
+    int size = s->ring_size ? s->ring_size : 8, k;
+    double *ring;
+
+    if (target <= s->ring_size) {
+        return;
+    }
+    while (size < target) {
+        size *= 2;
+    }
+    ring = apr_palloc(p, (apr_size_t)size * sizeof(*ring));
+    for (k = 0; k < s->creating; k++) {
+        ring[k] = s->ring[(s->head + k) % s->ring_size];
+    }
+    s->ring = ring;
+    s->ring_size = size;
+    s->head = 0;
+}
+
 void persona_shadow_settle(persona_shadow_t *s, int target)
 {
     s->target = s->ready = target;
@@ -62,6 +82,7 @@ void persona_shadow_settle(persona_shadow_t *s, int target)
 
 int persona_shadow_claim(persona_shadow_t *s, double at)
 {
+    double wait = s->lead;
     int hit;
 
     persona_shadow_advance(s, at);
@@ -72,8 +93,13 @@ int persona_shadow_claim(persona_shadow_t *s, double at)
         s->hits++;
     }
     else if (s->creating) {
+        wait = s->ring[s->head] - at;
         s->head = s->head + 1 == s->ring_size ? 0 : s->head + 1;
         s->creating--;
+    }
+    if (!hit) {
+        s->waited += wait;
+        s->longest = wait > s->longest ? wait : s->longest;
     }
     refill(s, at);
     return hit;

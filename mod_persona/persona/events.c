@@ -141,8 +141,8 @@ static void check_event(persona_reader_t *reader, persona_event_t *event, const 
                              event->people ? "time" : "people", event->people ? "\"13:00\"" : "30");
     }
     else if (!event->people && event->like < 0) {
-        persona_reader_error(reader, node, "says nothing: add \"like\", such as \"sun\" for a holiday, or \"people\" and "
-                                           "\"time\"");
+        persona_reader_error(reader, node, "says nothing: add \"like\", such as \"sun\" for a holiday, or \"people\" "
+                                           "and \"time\"");
     }
     if (!event->people && persona_node_key(node, "within")) {
         persona_reader_error(reader, persona_node_key(node, "within"), "is of \"people\" who come; take it out");

@@ -4,8 +4,8 @@
  * @brief Dates that are known beforehand: holidays, courses. Of a persona ("events" in its file) or of a site
  * (PersonaEventFile), with one table of keys.
  *
- * On a day "like" a weekday that weekday's habits are expected, and what is seen is learned as that weekday's. "people" at
- * a "time" have instances ready before it, beside what is forecast, until they have come or "within" is over.
+ * On a day "like" a weekday that weekday's habits are expected, and what is seen is learned as that weekday's. "people"
+ * at a "time" have instances ready before it, beside what is forecast, until they have come or "within" is over.
  */
 #ifndef PERSONA_EVENTS_H
 #define PERSONA_EVENTS_H
@@ -20,8 +20,8 @@ extern const persona_key_t persona_event_keys[];
 void persona_events_read(persona_reader_t *reader, const persona_key_t *key, json_t *json, const persona_node_t *node,
                          void *to);
 
-/** The events of a site, from the text of `file`: of persona_event_t, in p. Everything wrong with it is added to `errors`
- * (of persona_error_t); then NULL. */
+/** The events of a site, from the text of `file`: of persona_event_t, in p. Everything wrong with it is added to
+ * `errors` (of persona_error_t); then NULL. */
 apr_array_header_t *persona_events_parse(const char *file, const char *text, apr_size_t len, apr_array_header_t *errors,
                                          apr_pool_t *p);
 /** The same from the file `path`; an error of reading is one with the file as a whole. */

@@ -119,12 +119,13 @@ static void seasonal_naive_knows_last_week(void **state)
             persona_past_arrival(&past, BEGIN + day * DAY + 9 * 3600 + k * 30);
         }
     }
-    assert_true(fabs(persona_past_expected(&past, BEGIN + 8 * DAY + 9 * 3600 + 1200, 300) - 10) < .01);
-    assert_true(persona_past_expected(&past, BEGIN + 8 * DAY + 15 * 3600, 300) < .01);
+    assert_true(fabs(persona_past_expected(&past, BEGIN + 8 * DAY + 9 * 3600 + 1200, 300, 7) - 10) < .01);
+    assert_true(fabs(persona_past_expected(&past, BEGIN + 8 * DAY + 9 * 3600 + 1200, 300, 1) - 10) < .01);
+    assert_true(persona_past_expected(&past, BEGIN + 8 * DAY + 15 * 3600, 300, 7) < .01);
     memset(&past, 0, sizeof(past));
     persona_past_arrival(&past, BEGIN);
     persona_past_arrival(&past, BEGIN + DAY);
-    assert_true(fabs(persona_past_expected(&past, BEGIN + DAY, DAY / 2) - .625) < .02);
+    assert_true(fabs(persona_past_expected(&past, BEGIN + DAY, DAY / 2, 7) - .625) < .02);
 }
 
 static void idle_time_and_hits_are_counted(void **state)

@@ -344,6 +344,51 @@ static void shadow_pool_by_hand(void **state)
     assert_int_equal(shadow.hits, 1);
 }
 
+/* Ten minutes apart, in the same working hours of each day for two weeks; each rival's best setting is known. */
+static void rivals_do_what_they_say(void **state)
+{
+    static const char *const said[] = {"1", "from", "at least 1", "last", "ago"};
+    double begin = 1700438400;    /* a Monday at 0:00 */
+    persona_rivals_t *rivals = persona_rivals_create(60, begin, pool);
+    persona_outcome_t o[PERSONA_RIVALS];
+    int day, k, minute;
+
+    (void)state;
+    for (day = 0; day < 14; day++) {
+        for (minute = 0; minute < 1440; minute += 5) {
+            double at = begin + day * 86400.0 + minute * 60.0;
+
+            persona_rivals_tick(rivals, at);
+            if (day % 7 < 5 && minute >= 480 && minute < 1080 && minute % 10 == 0) {
+                persona_rivals_arrival(rivals, at + 30);
+                persona_rivals_end(rivals, at + 200);
+            }
+        }
+    }
+    for (k = 0; k < PERSONA_RIVALS; k++) {
+        persona_rivals_best(rivals, (persona_rival_e)k, 1e5, begin + 14 * 86400.0, &o[k]);
+        assert_int_equal(o[k].claims, 600);
+        assert_non_null(strstr(o[k].setting, said[k]));
+    }
+    assert_string_equal(o[PERSONA_RIVAL_STATIC].setting, "1");
+    assert_int_equal(o[PERSONA_RIVAL_STATIC].hits, 600);
+    /* all the time, but for the boots: the first and one for each arrival */
+    assert_float_equal(o[PERSONA_RIVAL_STATIC].idle, 14 * 86400.0 - 601 * 60, 1);
+    assert_string_equal(o[PERSONA_RIVAL_SCHEDULE].setting, "1 from 08 to 18 h UTC Mon-Fri, else 0");
+    /* the first of each day comes before the pool is made */
+    assert_int_equal(o[PERSONA_RIVAL_SCHEDULE].hits, 590);
+    assert_true(o[PERSONA_RIVAL_SCHEDULE].idle < 10 * 36000.0);
+    assert_float_equal(o[PERSONA_RIVAL_SCHEDULE].waited, 10 * 30, .1);
+    assert_float_equal(o[PERSONA_RIVAL_SCHEDULE].longest, 30, .01);
+    assert_int_equal(o[PERSONA_RIVAL_BUFFER].hits, 600);
+    assert_true(o[PERSONA_RIVAL_REACTIVE].hits > 580);
+    assert_true(o[PERSONA_RIVAL_NAIVE].hits > 290);
+    /* at no price nobody is waited for */
+    persona_rivals_best(rivals, PERSONA_RIVAL_STATIC, 1e-3, begin + 14 * 86400.0, &o[0]);
+    assert_int_equal(o[0].hits, 0);
+    assert_float_equal(o[0].waited, 600 * 60, 1);
+}
+
 static void policy_through_the_seam(void **state)
 {
     persona_forecast_t *forecast;
@@ -571,6 +616,7 @@ int main(void)
         cmocka_unit_test(shadow_pool_by_hand),
         cmocka_unit_test(targets_know_nothing_of_the_future),
         cmocka_unit_test(promised_hit_rate_is_kept),
+        cmocka_unit_test(rivals_do_what_they_say),
         cmocka_unit_test(policy_through_the_seam),
         cmocka_unit_test(state_survives_and_damage_is_refused),
         cmocka_unit_test(the_announced_are_made_ready_for),

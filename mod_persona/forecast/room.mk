@@ -28,6 +28,8 @@ libpersona_forecast_la_SOURCES = \
 	mod_persona/forecast/rival.h \
 	mod_persona/forecast/shadow.c \
 	mod_persona/forecast/shadow.h \
+	mod_persona/forecast/share.c \
+	mod_persona/forecast/share.h \
 	mod_persona/forecast/state.c \
 	mod_persona/forecast/state.h \
 	mod_persona/forecast/tail.c \

@@ -49,6 +49,9 @@ typedef struct persona_affinity_t {
     double weight; /**< 0 < weight <= 1 */
 } persona_affinity_t;
 
+/** What there is a limited number of: cpus, bytes of memory, GPUs, instances. */
+enum { PERSONA_LIMIT_CPUS, PERSONA_LIMIT_MEMORY, PERSONA_LIMIT_GPUS, PERSONA_LIMIT_INSTANCES, PERSONA_LIMITS };
+
 typedef struct persona_resources_t {
     int cpu;                /**< virtual cpus at boot */
     apr_int64_t memory;     /**< bytes at boot */

@@ -98,3 +98,17 @@ apr_status_t persona_forecast_explain(persona_forecast_t *forecast, const person
     return forecast->policy->explain ? forecast->policy->explain(forecast->baton, persona, at, explanation, p)
                                      : APR_ENOTIMPL;
 }
+
+void persona_forecast_worth(persona_forecast_t *forecast, const persona_t *persona, int n, double *worth)
+{
+    int k;
+
+    if (forecast->policy->worth) {
+        forecast->policy->worth(forecast->baton, persona, n, worth);
+        return;
+    }
+    /* The next one is worth less than the one before; more is not known. */
+    for (k = 0; k < n; k++) {
+        worth[k] = 1.0 / (k + 1);
+    }
+}

@@ -25,6 +25,8 @@
 /* No promise is kept with instances that stand idle for longer than this between two claims, in seconds. */
 #define LONGEST_IDLE (10 * 86400.0)
 #define HIT_RATE_START .99
+/* What is expected for certain is worth more than anything. */
+#define WORTH_MOST 1e6
 /* low, medium and high as expected load. */
 static const float usage_factor[] = {.25f, 1, 2.5f};
 
@@ -372,7 +374,33 @@ static apr_status_t model_explain(void *baton, const persona_t *persona, apr_tim
     return APR_SUCCESS;
 }
 
+/* Who was announced is as good as there. */
+static void model_worth(void *baton, const persona_t *persona, int n, double *worth)
+{
+    persona_learned_t *learned = baton;
+    const persona_learned_entry_t *entry = apr_hash_get(learned->entries, persona->id, APR_HASH_KEY_STRING);
+    persona_demand_t demand;
+    persona_walk_t walk;
+    double kappa, value;
+    int k;
+
+    for (k = 0; k < n; k++) {
+        worth[k] = 0;
+    }
+    if (!entry) {
+        return;
+    }
+    kappa = persona_learned_kappa(learned, entry);
+    persona_model_demand(&entry->model, &learned->site, &demand);
+    persona_walk_begin(&walk, &demand);
+    for (k = 0; k < n; k++) {
+        value = k < entry->announced ? HUGE_VAL : persona_walk_step(&walk, NULL, NULL);
+        value = isinf(kappa) ? 0 : value / kappa;
+        worth[k] = value < WORTH_MOST ? value : WORTH_MOST;
+    }
+}
+
 const persona_policy_t persona_policy_model = {
     "model", model_create, model_arrival, model_end, model_boot, model_price, model_save, model_load, model_target,
-    model_feedback, model_explain, model_events
+    model_feedback, model_explain, model_events, model_worth
 };

@@ -24,6 +24,7 @@ typedef struct persona_policy_t {
     apr_status_t (*explain)(void *baton, const persona_t *persona, apr_time_t at, persona_explanation_t *explanation,
                             apr_pool_t *p);
     void (*events)(void *baton, const apr_array_header_t *events);
+    void (*worth)(void *baton, const persona_t *persona, int n, double *worth);
 } persona_policy_t;
 
 extern const persona_policy_t persona_policy_pattern;

@@ -12,8 +12,7 @@
 #ifndef PERSONA_FORECAST_SHARE_H
 #define PERSONA_FORECAST_SHARE_H
 
-/** cpus, bytes of memory, GPUs, instances. */
-enum { PERSONA_LIMIT_CPUS, PERSONA_LIMIT_MEMORY, PERSONA_LIMIT_GPUS, PERSONA_LIMIT_INSTANCES, PERSONA_LIMITS };
+#include "persona.h"
 
 typedef struct persona_share_t {
     double need[PERSONA_LIMITS];   /**< of one instance */

@@ -44,12 +44,15 @@ static const char *compute_names(const persona_settings_t *settings, apr_pool_t 
 static const char *check_compute(const persona_compute_conf_t *conf, apr_pool_t *p)
 {
     const persona_compute_provider_t *provider = persona_compute_provider(conf->provider);
+    double limits[PERSONA_LIMITS];
+    const char *wrong;
 
     if (!provider) {
         return apr_psprintf(p, "there is no provider \"%s\"; this build has %s", conf->provider,
                             persona_compute_names(p));
     }
-    return provider->check_conf ? provider->check_conf(conf, p) : NULL;
+    wrong = persona_compute_limits(conf, limits, p);
+    return !wrong && provider->check_conf ? provider->check_conf(conf, p) : wrong;
 }
 
 static const char *check_persona(const persona_settings_t *settings, const persona_t *persona,

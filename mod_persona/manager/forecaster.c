@@ -285,6 +285,13 @@ void persona_forecaster_target(persona_manager_t *m, const persona_t *persona, p
     }
 }
 
+void persona_forecaster_worth(persona_manager_t *m, const persona_t *persona, int n, double *worth)
+{
+    pthread_mutex_lock(&m->model_lock);
+    persona_forecast_worth(m->model ? m->model : m->pattern, persona, n, worth);
+    pthread_mutex_unlock(&m->model_lock);
+}
+
 apr_status_t persona_forecaster_explain(persona_manager_t *m, const persona_t *persona, apr_time_t at,
                                         persona_explanation_t *explanation, apr_pool_t *p)
 {

@@ -22,6 +22,8 @@ void persona_forecaster_feed(persona_manager_t *m, apr_pool_t *p);
 /** The target that rules now; `model` is what the model says (reason "": there is none). */
 void persona_forecaster_target(persona_manager_t *m, const persona_t *persona, persona_target_t *target,
                                persona_target_t *model);
+/** What the first `n` instances of the pool are worth, by whoever's target rules. */
+void persona_forecaster_worth(persona_manager_t *m, const persona_t *persona, int n, double *worth);
 /** Read PersonaEventFile if it has changed. One that is wrong is told, and leaves in force what was. */
 void persona_forecaster_events(persona_manager_t *m);
 /** By any thread, without the lock: why the model's target for `at`, now or later, is what it is. APR_ENOTIMPL: there

@@ -52,7 +52,7 @@ libpersona_manager_la_SOURCES = \
 	mod_persona/manager/trail.c \
 	mod_persona/manager/trail.h
 libpersona_manager_la_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS)
-libpersona_manager_la_LIBADD = $(CURL_LIBS) $(APRUTIL_LIBS) $(APR_LIBS) $(JANSSON_LIBS) -lpthread
+libpersona_manager_la_LIBADD = $(CURL_LIBS) $(APRUTIL_LIBS) $(APR_LIBS) $(JANSSON_LIBS) -lpthread -lm
 
 pkglibexec_PROGRAMS += personad
 personad_SOURCES = mod_persona/manager/main.c

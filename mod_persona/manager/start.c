@@ -66,6 +66,7 @@ static apr_status_t open_site(persona_manager_t *m, persona_site_t *site,
     const persona_compute_provider_t *provider = persona_compute_provider(conf->provider);
     const char *boots = conf->options ? apr_table_get(conf->options, "boots") : NULL;
     persona_result_t res = {0};
+    const char *wrong;
     apr_status_t status;
 
     if (!provider) {
@@ -78,6 +79,10 @@ static apr_status_t open_site(persona_manager_t *m, persona_site_t *site,
     site->boots_max = boots ? atoi(boots) : BOOTS_DEFAULT;
     if (site->boots_max < 1) {
         site->boots_max = 1;
+    }
+    wrong = persona_compute_limits(conf, site->limits, m->pool);
+    if (wrong) {
+        persona_log(PERSONA_LOG_ERR, 0, "compute %s: %s; it goes without such limits", conf->name, wrong);
     }
     persona_monotonic_cond(&site->wake);
     status = provider->open(&site->compute, conf, settings->ns, settings->timeout, &res, m->pool);

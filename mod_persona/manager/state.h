@@ -186,6 +186,7 @@ typedef struct persona_site_t {
     persona_compute_t *compute;
     persona_crew_t *claims, *work;
     int boots_max;
+    double limits[PERSONA_LIMITS]; /**< of all its instances together; < 0: none */
     pthread_cond_t wake;
     int woken;
     int observed;          /**< was read at least once */

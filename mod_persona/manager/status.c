@@ -103,7 +103,7 @@ static const char *stock_problem(persona_manager_t *m, const persona_t *persona,
         return site->problem;
     }
     if (stock->no_capacity) {
-        return "pool.max is reached";
+        return "pool.max is reached, or the limits of its PersonaCompute";
     }
     return stock->problem;
 }

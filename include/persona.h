@@ -113,7 +113,7 @@ typedef struct persona_rule_t {
 } persona_rule_t;
 
 /** A date that is known beforehand. Days are those of the calendar of its zone, since 1970-01-01. */
-typedef struct persona_event_t {
+typedef struct persona_date_t {
     const char *title;          /**< NULL: none */
     apr_int64_t first, last;    /**< its days */
     int weekday;                /**< on that one only, 0 is Sunday; -1: on each of its days */
@@ -123,7 +123,7 @@ typedef struct persona_event_t {
     apr_interval_time_t within; /**< so long after that they are expected still */
     const apr_array_header_t *personas; /**< of const char *, ids; NULL: the persona that has it, or all of a site */
     const struct persona_tz_t *zone;    /**< NULL: the persona's */
-} persona_event_t;
+} persona_date_t;
 
 typedef struct persona_pool_t {
     int min, max;
@@ -143,7 +143,7 @@ typedef struct persona_t {
     persona_usage_t usage;
     const apr_array_header_t *affinity;     /**< of persona_affinity_t; empty: suits anybody */
     const apr_array_header_t *rules;        /**< of persona_rule_t */
-    const apr_array_header_t *events;       /**< of persona_event_t; NULL: none */
+    const apr_array_header_t *events;       /**< of persona_date_t; NULL: none */
     persona_pool_t pool;
     int is_default;                         /**< from default.json: serves any app; its app_id may be "*" */
     const char *file;                       /**< its name in the folder */

@@ -66,8 +66,8 @@ void persona_forecast_arrival(persona_forecast_t *forecast, const char *persona_
 void persona_forecast_end(persona_forecast_t *forecast, const char *persona_id, apr_time_t at);
 /** What the site pays for one wait, in idle instance-minutes; < 0: not set, then `hit_rate` is kept (< 0: 0.99). */
 void persona_forecast_price(persona_forecast_t *forecast, double wait_cost, double hit_rate);
-/** Known dates of the site, of persona_event_t, NULL: none; they stay the caller's, until others take their place. */
-void persona_forecast_events(persona_forecast_t *forecast, const apr_array_header_t *events);
+/** Known dates of the site, of persona_date_t, NULL: none; they stay the caller's, until others take their place. */
+void persona_forecast_dates(persona_forecast_t *forecast, const apr_array_header_t *events);
 /** An instance of this persona took `boot` from creation to ready. */
 void persona_forecast_boot(persona_forecast_t *forecast, const char *persona_id, apr_interval_time_t boot);
 /** What was learned, to be kept by the caller; `*len` is 0 where a policy learns nothing. */

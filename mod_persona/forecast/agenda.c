@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "persona/events.h"
+#include "persona/dates.h"
 #include "persona/tz.h"
 
 #define PLACES PERSONA_AGENDA_PLACES
@@ -27,9 +27,9 @@ int persona_agenda_like(const persona_t *persona, const apr_array_header_t *site
         const apr_array_header_t *list = list_of(persona, site, which);
 
         for (k = 0; list && k < list->nelts; k++) {
-            const persona_event_t *event = &APR_ARRAY_IDX(list, k, persona_event_t);
+            const persona_date_t *event = &APR_ARRAY_IDX(list, k, persona_date_t);
 
-            if (event->like >= 0 && persona_event_on(event, persona, day)) {
+            if (event->like >= 0 && persona_date_on(event, persona, day)) {
                 return event->like;
             }
         }
@@ -48,7 +48,7 @@ static double moment_of(const persona_tz_t *zone, apr_int64_t day, int second)
     return (double)(local - offset);
 }
 
-static apr_uint64_t key_of(const persona_event_t *event, double start)
+static apr_uint64_t key_of(const persona_date_t *event, double start)
 {
     apr_uint64_t key = 14695981039346656037ULL ^ (apr_uint64_t)start;
     const char *c;
@@ -83,7 +83,7 @@ static persona_gathering_t *place_of(persona_agenda_t *agenda, apr_uint64_t key,
 }
 
 /* How many of the event's people are still to come, of those of local `day`. */
-static int look_at(persona_agenda_t *agenda, const persona_event_t *event, double start, double at, double lead)
+static int look_at(persona_agenda_t *agenda, const persona_date_t *event, double start, double at, double lead)
 {
     double closes = start + (double)event->within / APR_USEC_PER_SEC;
     persona_gathering_t *g;
@@ -113,7 +113,7 @@ int persona_agenda_look(persona_agenda_t *agenda, const persona_t *persona, cons
         const apr_array_header_t *list = list_of(persona, site, which);
 
         for (k = 0; list && k < list->nelts; k++) {
-            const persona_event_t *event = &APR_ARRAY_IDX(list, k, persona_event_t);
+            const persona_date_t *event = &APR_ARRAY_IDX(list, k, persona_date_t);
             const persona_tz_t *zone = event->zone ? event->zone : persona->usage.zone;
             persona_tz_local_t local;
             apr_int64_t day;
@@ -123,7 +123,7 @@ int persona_agenda_look(persona_agenda_t *agenda, const persona_t *persona, cons
             }
             persona_tz_local(zone, (apr_time_t)(at * 1e6), &local);
             for (day = local.day - 1; day <= local.day + 1; day++) {
-                if (persona_event_on(event, persona, day)) {
+                if (persona_date_on(event, persona, day)) {
                     sum += look_at(agenda, event, moment_of(zone, day, event->second), at, lead);
                 }
             }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file agenda.h
- * @brief People who were announced (persona/events.h): who of them is still to come, and which weekday a day is like.
+ * @brief People who were announced (persona/dates.h): who of them is still to come, and which weekday a day is like.
  *
  * From a boot time and some minutes before an event begins until it is over, as many instances are kept beside the
  * forecast's as are still to come. Who comes meanwhile is taken for one of them, until all have come: the model is not

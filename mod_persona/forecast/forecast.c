@@ -51,7 +51,7 @@ void persona_forecast_price(persona_forecast_t *forecast, double wait_cost, doub
     }
 }
 
-void persona_forecast_events(persona_forecast_t *forecast, const apr_array_header_t *events)
+void persona_forecast_dates(persona_forecast_t *forecast, const apr_array_header_t *events)
 {
     if (forecast->policy->events) {
         forecast->policy->events(forecast->baton, events);

@@ -10,7 +10,7 @@
 #include "check.h"
 #include "database.h"
 #include "persona/catalog.h"
-#include "persona/events.h"
+#include "persona/dates.h"
 
 static const persona_compute_conf_t *find_compute(const persona_settings_t *settings,
                                                   const char *name)
@@ -113,13 +113,13 @@ static int check_events(const persona_settings_t *settings, const persona_catalo
     apr_array_header_t *errors = apr_array_make(p, 4, sizeof(persona_error_t)), *events;
     int i, k, count;
 
-    events = persona_events_load(settings->event_file, errors, p);
+    events = persona_dates_load(settings->event_file, errors, p);
     count = errors->nelts;
     for (i = 0; i < errors->nelts; i++) {
         fprintf(out, "PersonaEventFile %s\n", persona_error_text(&APR_ARRAY_IDX(errors, i, persona_error_t), p));
     }
     for (i = 0; events && i < events->nelts; i++) {
-        const apr_array_header_t *ids = APR_ARRAY_IDX(events, i, persona_event_t).personas;
+        const apr_array_header_t *ids = APR_ARRAY_IDX(events, i, persona_date_t).personas;
 
         for (k = 0; ids && k < ids->nelts; k++) {
             const char *id = APR_ARRAY_IDX(ids, k, const char *);

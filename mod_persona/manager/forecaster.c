@@ -14,7 +14,7 @@
 #include <apr_strings.h>
 
 #include "forecaster.h"
-#include "persona/events.h"
+#include "persona/dates.h"
 
 #define SAVE_EVERY  apr_time_from_sec(600)
 #define NOTES_MAX   4096
@@ -121,10 +121,10 @@ static json_t *errors_json(const apr_array_header_t *errors, apr_pool_t *p)
     return list;
 }
 
-void persona_forecaster_events(persona_manager_t *m)
+void persona_forecaster_dates(persona_manager_t *m)
 {
     const char *path = m->settings->event_file;
-    apr_uint64_t stamp = path ? persona_events_stamp(path) : 0;
+    apr_uint64_t stamp = path ? persona_dates_stamp(path) : 0;
     apr_array_header_t *errors, *events;
     apr_pool_t *p, *old = NULL;
     json_t *said;
@@ -135,11 +135,11 @@ void persona_forecaster_events(persona_manager_t *m)
     m->events_stamp = stamp;
     apr_pool_create(&p, NULL);
     errors = apr_array_make(p, 4, sizeof(persona_error_t));
-    events = persona_events_load(path, errors, p);
+    events = persona_dates_load(path, errors, p);
     if (events) {
         pthread_mutex_lock(&m->model_lock);
         if (m->model) {
-            persona_forecast_events(m->model, events);
+            persona_forecast_dates(m->model, events);
         }
         old = m->events_pool;
         m->events_pool = p;

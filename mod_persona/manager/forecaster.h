@@ -25,7 +25,7 @@ void persona_forecaster_target(persona_manager_t *m, const persona_t *persona, p
 /** What the first `n` instances of the pool are worth, by whoever's target rules. */
 void persona_forecaster_worth(persona_manager_t *m, const persona_t *persona, int n, double *worth);
 /** Read PersonaEventFile if it has changed. One that is wrong is told, and leaves in force what was. */
-void persona_forecaster_events(persona_manager_t *m);
+void persona_forecaster_dates(persona_manager_t *m);
 /** By any thread, without the lock: why the model's target for `at`, now or later, is what it is. APR_ENOTIMPL: there
  * is no model. */
 apr_status_t persona_forecaster_explain(persona_manager_t *m, const persona_t *persona, apr_time_t at,

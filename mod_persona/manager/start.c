@@ -220,7 +220,7 @@ void persona_manager_tick(persona_manager_t *m, int full, apr_pool_t *p)
 
     if (full) {
         refresh_catalog(m, p);
-        persona_forecaster_events(m);
+        persona_forecaster_dates(m);
         persona_forecaster_feed(m, p);
         persona_forecaster_save(m, 0, p);
     }

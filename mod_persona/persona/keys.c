@@ -13,7 +13,7 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
-#include "events.h"
+#include "dates.h"
 #include "keys.h"
 #include "text.h"
 #include "tz.h"
@@ -395,7 +395,7 @@ const persona_key_t persona_keys[] = {
     OTHER("user_role_affinity", 1, OF(persona_t, affinity), read_affinity, affinity_keys,
           "[\"engineer\"]"),
     OTHER("auto_scale_rules", 1, OF(persona_t, rules), read_rules, rule_keys, "[]"),
-    OTHER("events", 0, OF(persona_t, events), persona_events_read, persona_event_keys,
+    OTHER("events", 0, OF(persona_t, events), persona_dates_read, persona_date_keys,
           "[{\"date\": \"2026-12-24\", \"like\": \"sun\"}]"),
     OBJECT("pool", 0, OF(persona_t, pool), pool_keys),
     END,

@@ -5,7 +5,7 @@ libpersona_persona_la_SOURCES = \
 	mod_persona/persona/checks.c \
 	mod_persona/persona/digest.c \
 	mod_persona/persona/document.c \
-	mod_persona/persona/events.c \
+	mod_persona/persona/dates.c \
 	mod_persona/persona/folder.c \
 	mod_persona/persona/keys.c \
 	mod_persona/persona/log.c \
@@ -19,7 +19,7 @@ libpersona_persona_la_SOURCES = \
 	mod_persona/persona/catalog.h \
 	mod_persona/persona/digest.h \
 	mod_persona/persona/document.h \
-	mod_persona/persona/events.h \
+	mod_persona/persona/dates.h \
 	mod_persona/persona/folder.h \
 	mod_persona/persona/keys.h \
 	mod_persona/persona/match.h \

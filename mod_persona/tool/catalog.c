@@ -10,7 +10,7 @@
 #include <apr_strings.h>
 
 #include "persona/catalog.h"
-#include "persona/events.h"
+#include "persona/dates.h"
 #include "persona/keys.h"
 #include "persona/match.h"
 #include "persona/text.h"
@@ -37,7 +37,7 @@ static void check_events(persona_catalog_t *catalog, const char *dir, apr_pool_t
     if (access(path, F_OK) != 0) {
         return;
     }
-    persona_events_load(path, errors, p);
+    persona_dates_load(path, errors, p);
     for (int i = 0; i < errors->nelts; i++) {
         persona_error_t *error = &APR_ARRAY_IDX(errors, i, persona_error_t);
 

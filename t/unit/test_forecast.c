@@ -454,11 +454,11 @@ static void state_survives_and_damage_is_refused(void **state)
     assert_true(fabs(target[0].expected - target[1].expected) < .05 * target[0].expected);
 }
 
-static apr_array_header_t *events_of(const persona_event_t *event)
+static apr_array_header_t *events_of(const persona_date_t *event)
 {
-    apr_array_header_t *list = apr_array_make(pool, 1, sizeof(persona_event_t));
+    apr_array_header_t *list = apr_array_make(pool, 1, sizeof(persona_date_t));
 
-    APR_ARRAY_PUSH(list, persona_event_t) = *event;
+    APR_ARRAY_PUSH(list, persona_date_t) = *event;
     return list;
 }
 
@@ -468,7 +468,7 @@ static apr_array_header_t *events_of(const persona_event_t *event)
 /* "30 people, Tuesday 13:00": as many are ready in time, fewer as they come, and none when it is over. */
 static void the_announced_are_made_ready_for(void **state)
 {
-    persona_event_t course = {"Course", 0, 1 << 20, 2, -1, 30, 13 * 3600, apr_time_from_sec(900), NULL, NULL};
+    persona_date_t course = {"Course", 0, 1 << 20, 2, -1, 30, 13 * 3600, apr_time_from_sec(900), NULL, NULL};
     persona_t persona = {.id = "p", .pool = {.min = 0, .max = 100, .wait_cost = -1}};
     persona_target_t before, target;
     persona_forecast_t *forecast;
@@ -518,7 +518,7 @@ static void the_announced_are_made_ready_for(void **state)
 /* Of the site, for one persona, in the site's time zone (none here: UTC), within pool.max. */
 static void a_site_has_dates_too(void **state)
 {
-    persona_event_t course = {NULL, TUESDAY, TUESDAY, -1, -1, 30, 0, apr_time_from_sec(900), NULL, NULL};
+    persona_date_t course = {NULL, TUESDAY, TUESDAY, -1, -1, 30, 0, apr_time_from_sec(900), NULL, NULL};
     apr_array_header_t *ids = apr_array_make(pool, 1, sizeof(const char *));
     persona_t p = {.id = "p", .pool = {.min = 0, .max = 20, .wait_cost = -1}};
     persona_t q = {.id = "q", .pool = {.min = 0, .max = 20, .wait_cost = -1}};
@@ -530,18 +530,18 @@ static void a_site_has_dates_too(void **state)
     APR_ARRAY_PUSH(ids, const char *) = "p";
     course.personas = ids;
     persona_forecast_create(&forecast, "model", pool);
-    persona_forecast_events(forecast, events_of(&course));
+    persona_forecast_dates(forecast, events_of(&course));
     persona_forecast_target(forecast, &p, MOMENT(TUESDAY - 1, 23, 57), &target);
     assert_int_equal(target.ready, 20);
     assert_non_null(strstr(target.reason, "ceiling: 30 to come for an event"));
     persona_forecast_target(forecast, &q, MOMENT(TUESDAY - 1, 23, 57), &target);
     assert_true(target.ready < 5);
-    persona_forecast_events(forecast, NULL);
+    persona_forecast_dates(forecast, NULL);
     persona_forecast_target(forecast, &p, MOMENT(TUESDAY - 1, 23, 58), &target);
     persona_forecast_target(forecast, &p, MOMENT(TUESDAY, 0, 4), &target);
     assert_true(target.ready < 5);
     /* what will be said tomorrow is known today */
-    persona_forecast_events(forecast, events_of(&course));
+    persona_forecast_dates(forecast, events_of(&course));
     persona_forecast_explain(forecast, &p, MOMENT(TUESDAY - 3, 23, 58), &why, pool);
     assert_int_equal(why.announced, 0);
     persona_forecast_explain(forecast, &p, MOMENT(TUESDAY - 1, 23, 58), &why, pool);
@@ -552,7 +552,7 @@ static void a_site_has_dates_too(void **state)
 /* Two models see the same working days and quiet Sundays; one knows that a Tuesday is a holiday. */
 static void a_holiday_goes_like_a_sunday(void **state)
 {
-    persona_event_t holiday = {"Holiday", TUESDAY + 28, TUESDAY + 28, -1, 0, 0, -1, 0, NULL, NULL};
+    persona_date_t holiday = {"Holiday", TUESDAY + 28, TUESDAY + 28, -1, 0, 0, -1, 0, NULL, NULL};
     persona_t persona = {.id = "p", .pool = {.min = 0, .max = 500, .wait_cost = -1}};
     persona_forecast_t *forecast[2];
     persona_target_t target[2];

@@ -9,7 +9,7 @@
 
 #include <apr_strings.h>
 
-#include "persona/events.h"
+#include "persona/dates.h"
 #include "persona/parse.h"
 #include "persona_good.h"
 
@@ -18,7 +18,7 @@ static apr_array_header_t *errors;
 static apr_array_header_t *parse(const char *text)
 {
     errors = apr_array_make(unit_pool, 4, sizeof(persona_error_t));
-    return persona_events_parse("events.json", text, strlen(text), errors, unit_pool);
+    return persona_dates_parse("events.json", text, strlen(text), errors, unit_pool);
 }
 
 static const char *said(void)
@@ -92,7 +92,7 @@ static void days_are_those_of_the_calendar(void **state)
         "{\"weekday\": \"tue\", \"date\": \"2026-11-25\", \"until\": \"2026-12-08\", \"time\": \"13:30\", \"people\": 30,"
         " \"within\": \"20m\", \"personas\": [\"cad\", \"cam\"], \"title\": \"Course\"},"
         "{\"weekday\": \"sun\", \"like\": \"mon\"}"));
-    const persona_event_t *event = events ? (const persona_event_t *)events->elts : NULL;
+    const persona_date_t *event = events ? (const persona_date_t *)events->elts : NULL;
     persona_t cad = {.id = "cad"}, other = {.id = "other"};
 
     (void)state;
@@ -100,22 +100,22 @@ static void days_are_those_of_the_calendar(void **state)
         fail_msg("%s", said());
     }
     assert_int_equal(events->nelts, 4);
-    assert_true(persona_event_on(&event[0], &other, 0) && !persona_event_on(&event[0], &other, 1));
+    assert_true(persona_date_on(&event[0], &other, 0) && !persona_date_on(&event[0], &other, 1));
     /* 2024-02-28 is day 19781; a leap year has a day between */
     assert_int_equal(event[1].first, 19781);
     assert_int_equal(event[1].last, 19783);
     assert_int_equal(event[1].like, 6);
     assert_non_null(event[1].zone);
     /* 2026-12-01 is a Tuesday, day 20788 */
-    assert_true(persona_event_on(&event[2], &cad, 20788) && persona_event_on(&event[2], &cad, 20795));
-    assert_false(persona_event_on(&event[2], &cad, 20789));
-    assert_false(persona_event_on(&event[2], &cad, 20781));
-    assert_false(persona_event_on(&event[2], &cad, 20802));
-    assert_false(persona_event_on(&event[2], &other, 20788));
+    assert_true(persona_date_on(&event[2], &cad, 20788) && persona_date_on(&event[2], &cad, 20795));
+    assert_false(persona_date_on(&event[2], &cad, 20789));
+    assert_false(persona_date_on(&event[2], &cad, 20781));
+    assert_false(persona_date_on(&event[2], &cad, 20802));
+    assert_false(persona_date_on(&event[2], &other, 20788));
     assert_int_equal(event[2].second, 13 * 3600 + 1800);
     assert_int_equal(event[2].within, 1200 * (apr_int64_t)APR_USEC_PER_SEC);
     assert_string_equal(event[2].title, "Course");
-    assert_true(persona_event_on(&event[3], &other, 20786 + 7 * 1000));
+    assert_true(persona_date_on(&event[3], &other, 20786 + 7 * 1000));
 }
 
 static persona_t *persona_with(const char *list)
@@ -138,9 +138,9 @@ static void a_persona_has_its_own(void **state)
         fail_msg("%s", said());
     }
     assert_int_equal(persona->events->nelts, 1);
-    assert_int_equal(APR_ARRAY_IDX(persona->events, 0, persona_event_t).within,
+    assert_int_equal(APR_ARRAY_IDX(persona->events, 0, persona_date_t).within,
                      900 * (apr_int64_t)APR_USEC_PER_SEC);
-    assert_true(persona_event_on(&APR_ARRAY_IDX(persona->events, 0, persona_event_t), persona, 20788));
+    assert_true(persona_date_on(&APR_ARRAY_IDX(persona->events, 0, persona_date_t), persona, 20788));
     assert_null(persona_with("[{\"date\": \"2026-12-01\", \"like\": \"sun\", \"personas\": [\"cad\"]}]"));
     assert_non_null(strstr(said(), "$.events[0].personas: unknown key"));
     assert_null(persona_with("[{\"date\": \"2026-12-32\", \"like\": \"sun\"}]"));
@@ -158,17 +158,17 @@ static void a_file_is_read(void **state)
     fputs(SITE("{\"date\": \"2026-12-24\", \"like\": \"sun\"}"), file);
     fclose(file);
     errors = apr_array_make(unit_pool, 4, sizeof(persona_error_t));
-    assert_int_equal(persona_events_load(path, errors, unit_pool)->nelts, 1);
-    stamp = persona_events_stamp(path);
-    assert_true(stamp == persona_events_stamp(path));
+    assert_int_equal(persona_dates_load(path, errors, unit_pool)->nelts, 1);
+    stamp = persona_dates_stamp(path);
+    assert_true(stamp == persona_dates_stamp(path));
     assert_int_equal(truncate(path, 20), 0);
-    assert_true(stamp != persona_events_stamp(path));
-    assert_null(persona_events_load(path, errors, unit_pool));
+    assert_true(stamp != persona_dates_stamp(path));
+    assert_null(persona_dates_load(path, errors, unit_pool));
     assert_int_equal(errors->nelts, 1);
     unlink(path);
-    assert_null(persona_events_load(path, errors, unit_pool));
+    assert_null(persona_dates_load(path, errors, unit_pool));
     assert_non_null(strstr(said(), "cannot be read: No such file"));
-    assert_null(persona_events_load("/tmp", errors, unit_pool));
+    assert_null(persona_dates_load("/tmp", errors, unit_pool));
     assert_non_null(strstr(said(), "/tmp: must be a regular file"));
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * @file events.c
+ * @file dates.c
  * @brief Reads events, and tells everything wrong with them.
  */
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include <apr_strings.h>
 
 #include "document.h"
-#include "events.h"
+#include "dates.h"
 #include "keys.h"
 #include "text.h"
 #include "tz.h"
@@ -29,7 +29,7 @@
 #define NEVER        ((apr_int64_t)1 << 40)
 #define NO_DAY       (-NEVER)
 
-#define EVENT(member) offsetof(persona_event_t, member)
+#define EVENT(member) offsetof(persona_date_t, member)
 
 /** Days from 1970-01-01 to a date of the Gregorian calendar: counted in years that begin in March. */
 static apr_int64_t day_of(int year, int month, int day)
@@ -116,7 +116,7 @@ static const char *const weekday_words[] = {"sun", "mon", "tue", "wed", "thu", "
         {.name = "within", .type = PERSONA_KEY_DURATION, .offset = EVENT(within), .min = 60 * SECOND,                  \
          .max = WITHIN_MOST, .right = "\"15m\""}
 
-const persona_key_t persona_event_keys[] = {COMMON_KEYS, {.name = NULL}};
+const persona_key_t persona_date_keys[] = {COMMON_KEYS, {.name = NULL}};
 
 static const persona_key_t site_event_keys[] = {
     COMMON_KEYS,
@@ -126,7 +126,7 @@ static const persona_key_t site_event_keys[] = {
 };
 
 /** What must hold between the values of an event, of which all are good. */
-static void check_event(persona_reader_t *reader, persona_event_t *event, const persona_node_t *node, int of_site)
+static void check_event(persona_reader_t *reader, persona_date_t *event, const persona_node_t *node, int of_site)
 {
     if (event->first == NO_DAY && event->weekday < 0) {
         persona_reader_error(reader, node, "when is it? Add \"date\", such as \"2026-12-24\", or \"weekday\", such as "
@@ -156,7 +156,7 @@ static void check_event(persona_reader_t *reader, persona_event_t *event, const 
 /** A list of at most EVENTS_MAX events; NULL: it is none, and that was noted. */
 static apr_array_header_t *read_list(persona_reader_t *reader, json_t *json, const persona_node_t *node, int of_site)
 {
-    apr_array_header_t *list = apr_array_make(reader->p, 4, sizeof(persona_event_t));
+    apr_array_header_t *list = apr_array_make(reader->p, 4, sizeof(persona_date_t));
     const persona_node_t *child = node->children;
 
     if (!json_is_array(json) || json_array_size(json) > EVENTS_MAX) {
@@ -166,11 +166,11 @@ static apr_array_header_t *read_list(persona_reader_t *reader, json_t *json, con
         return NULL;
     }
     for (apr_size_t i = 0; i < json_array_size(json) && child; i++, child = child->next) {
-        persona_event_t *event = apr_array_push(list);
+        persona_date_t *event = apr_array_push(list);
         int errors = reader->count;
 
-        *event = (persona_event_t){NULL, NO_DAY, NEVER, -1, -1, 0, -1, WITHIN_START, NULL, NULL};
-        persona_reader_object(reader, of_site ? site_event_keys : persona_event_keys, json_array_get(json, i), child,
+        *event = (persona_date_t){NULL, NO_DAY, NEVER, -1, -1, 0, -1, WITHIN_START, NULL, NULL};
+        persona_reader_object(reader, of_site ? site_event_keys : persona_date_keys, json_array_get(json, i), child,
                               event);
         if (reader->count == errors) {
             check_event(reader, event, child, of_site);
@@ -182,7 +182,7 @@ static apr_array_header_t *read_list(persona_reader_t *reader, json_t *json, con
     return list;
 }
 
-void persona_events_read(persona_reader_t *reader, const persona_key_t *key, json_t *json, const persona_node_t *node,
+void persona_dates_read(persona_reader_t *reader, const persona_key_t *key, json_t *json, const persona_node_t *node,
                          void *to)
 {
     (void)key;
@@ -222,7 +222,7 @@ static const persona_key_t site_keys[] = {
     {.name = NULL},
 };
 
-apr_array_header_t *persona_events_parse(const char *file, const char *text, apr_size_t len, apr_array_header_t *errors,
+apr_array_header_t *persona_dates_parse(const char *file, const char *text, apr_size_t len, apr_array_header_t *errors,
                                          apr_pool_t *p)
 {
     persona_reader_t reader = {apr_pstrdup(p, file), errors, 0, 0, NULL, p};
@@ -241,7 +241,7 @@ apr_array_header_t *persona_events_parse(const char *file, const char *text, apr
         return NULL;
     }
     for (int i = 0; i < site.events->nelts; i++) {
-        APR_ARRAY_IDX(site.events, i, persona_event_t).zone = site.usage.zone;
+        APR_ARRAY_IDX(site.events, i, persona_date_t).zone = site.usage.zone;
     }
     return site.events;
 }
@@ -254,7 +254,7 @@ static apr_array_header_t *unreadable(const char *path, const char *why, apr_arr
     return NULL;
 }
 
-apr_array_header_t *persona_events_load(const char *path, apr_array_header_t *errors, apr_pool_t *p)
+apr_array_header_t *persona_dates_load(const char *path, apr_array_header_t *errors, apr_pool_t *p)
 {
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     apr_array_header_t *events;
@@ -267,7 +267,7 @@ apr_array_header_t *persona_events_load(const char *path, apr_array_header_t *er
         return unreadable(path, apr_psprintf(p, "cannot be read: %s", apr_strerror(errno, reason, sizeof(reason))),
                           errors, p);
     }
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size > PERSONA_EVENTS_FILE_MAX) {
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size > PERSONA_DATES_FILE_MAX) {
         close(fd);
         return unreadable(path, "must be a regular file of at most 1024 KiB", errors, p);
     }
@@ -278,12 +278,12 @@ apr_array_header_t *persona_events_load(const char *path, apr_array_header_t *er
         n = n < 0 && errno == EINTR ? 1 : n;
     }
     text[len] = '\0';
-    events = n < 0 ? unreadable(path, "cannot be read", errors, p) : persona_events_parse(path, text, len, errors, p);
+    events = n < 0 ? unreadable(path, "cannot be read", errors, p) : persona_dates_parse(path, text, len, errors, p);
     close(fd);
     return events;
 }
 
-apr_uint64_t persona_events_stamp(const char *path)
+apr_uint64_t persona_dates_stamp(const char *path)
 {
     struct stat st;
 
@@ -295,7 +295,7 @@ apr_uint64_t persona_events_stamp(const char *path)
            (apr_uint64_t)st.st_ctim.tv_nsec * 31u + (apr_uint64_t)st.st_mode;
 }
 
-int persona_event_on(const persona_event_t *event, const persona_t *persona, apr_int64_t day)
+int persona_date_on(const persona_date_t *event, const persona_t *persona, apr_int64_t day)
 {
     if (day < event->first || day > event->last || (event->weekday >= 0 && (day + 4) % 7 != event->weekday)) {
         return 0;

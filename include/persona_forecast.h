@@ -111,8 +111,8 @@ typedef struct persona_explanation_t {
  * APR_ENOTIMPL: the policy has no more to say than its reason. */
 apr_status_t persona_forecast_explain(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
                                       persona_explanation_t *explanation, apr_pool_t *p);
-/** What the first `n` instances beside those that are announced are worth: of each, its marginal value over the price of
- * keeping it (forecast/plan.h), not rising. Of the target that was made last. */
+/** What the first `n` instances beside those that are announced are worth: of each, its marginal value over the price
+ * of keeping it (forecast/plan.h), not rising. Of the target that was made last. */
 void persona_forecast_worth(persona_forecast_t *forecast, const persona_t *persona, int n, double *worth);
 /** How it has done until `at`. APR_NOTFOUND: the policy keeps no scores of this persona. */
 apr_status_t persona_forecast_feedback(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,

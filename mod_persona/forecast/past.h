@@ -22,8 +22,8 @@ typedef struct persona_past_t {
 /** Time has gone on to `at`, in seconds since the epoch. */
 void persona_past_advance(persona_past_t *past, double at);
 void persona_past_arrival(persona_past_t *past, double at);
-/** Arrivals expected in the `seconds` after `at`, at most some hours, by what came so many `days` before: 1 to 7. `at` is
- * not before the last call. */
+/** Arrivals expected in the `seconds` after `at`, at most some hours, by what came so many `days` before: 1 to 7. `at`
+ * is not before the last call. */
 double persona_past_expected(const persona_past_t *past, double at, double seconds, int days);
 
 #endif

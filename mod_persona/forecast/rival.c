@@ -31,7 +31,8 @@ struct persona_rivals_t {
     int active, hour;           /* sessions that run; hour since the epoch of the last schedule */
 };
 
-static const short statics[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 25, 30, 40, 50, 70, 100, 140, 200, 300};
+static const short statics[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,   9,   10,  12,
+                                14, 17, 20, 25, 30, 40, 50, 70, 100, 140, 200, 300};
 static const short schedule_high[] = {1, 2, 3, 5, 9, 16, 28, 50};
 static const short shares[] = {0, 5, 10, 20, 30, 50};
 static const short buffers[] = {0, 1, 2, 4, 9};

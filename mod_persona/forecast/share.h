@@ -3,9 +3,9 @@
  * @file share.h
  * @brief What a compute has room for, shared by marginal value where it does not suffice for all.
  *
- * Each persona wants a number of instances, of which each is worth less than the one before: so many times what it costs
- * to keep it (plan.h: its marginal value over kappa). The next place goes to the instance that is worth most for the
- * largest part that it takes of anything there is: marginal analysis with a weight (Fox, "Discrete Optimization Via
+ * Each persona wants a number of instances, of which each is worth less than the one before: so many times what it
+ * costs to keep it (plan.h: its marginal value over kappa). The next place goes to the instance that is worth most for
+ * the largest part that it takes of anything there is: marginal analysis with a weight (Fox, "Discrete Optimization Via
  * Marginal Analysis", 1966), the weight being the dominant share (Ghodsi et al., "Dominant Resource Fairness", 2011).
  * Floors come first, one for each in turn.
  */

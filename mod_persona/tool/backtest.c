@@ -25,8 +25,8 @@
 #define TAIL_SECONDS (2 * 86400.0)
 #define PROGRESS_EVERY 4096
 
-enum { OPTION_EVENTS = 256, OPTION_LEAD, OPTION_KAPPA, OPTION_HIT_RATE, OPTION_TARGETS, OPTION_WAIT_COST, OPTION_COMPARE,
-       OPTION_REPORT };
+enum { OPTION_EVENTS = 256, OPTION_LEAD, OPTION_KAPPA, OPTION_HIT_RATE, OPTION_TARGETS, OPTION_WAIT_COST,
+       OPTION_COMPARE, OPTION_REPORT };
 
 typedef struct job_t {
     const char *events;     /* file name */
@@ -176,8 +176,8 @@ static int read_options(const persona_tool_args_t *args, job_t *job)
 static persona_report_t judge(const job_t *job, persona_backtest_t *backtest, apr_pool_t *p)
 {
     persona_report_row_t *rows = apr_pcalloc(p, (PERSONA_RIVALS + 1) * sizeof(*rows));
-    persona_report_t report = {job->events, job->first, job->last, job->lead, persona_backtest_price(backtest), NULL, rows,
-                               1};
+    persona_report_t report = {job->events, job->first, job->last, job->lead, persona_backtest_price(backtest), NULL,
+                               rows, 1};
     int single = persona_backtest_personas(backtest) == 1, k;
     char *goal = apr_palloc(p, GOAL_LEN);
 

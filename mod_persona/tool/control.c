@@ -554,13 +554,14 @@ static json_t *history_rows(const persona_tool_args_t *args, apr_time_t since, i
 
     *more = 1;
     while (*more && (!limit || (int)json_array_size(all) < limit)) {
-        json_t *answer = persona_tool_ask(args, json_pack("{s:s, s:s*, s:s*, s:s*, s:I, s:I, s:i, s:b}", "op", "history", "user",
-                                             apr_table_get(args->options, "user"), "persona",
-                                             apr_table_get(args->options, "persona"), "instance",
-                                             apr_table_get(args->options, "instance"), "since", (json_int_t)since,
-                                             "before", before, "limit",
-                                             limit ? limit - (int)json_array_size(all) : 0, "hours",
-                                             has(args, "hours")), p);
+        json_t *request = json_pack("{s:s, s:s*, s:s*, s:s*, s:I, s:I, s:i, s:b}", "op", "history", "user",
+                                    apr_table_get(args->options, "user"), "persona",
+                                    apr_table_get(args->options, "persona"), "instance",
+                                    apr_table_get(args->options, "instance"), "since", (json_int_t)since,
+                                    "before", before, "limit",
+                                    limit ? limit - (int)json_array_size(all) : 0, "hours",
+                                    has(args, "hours"));
+        json_t *answer = persona_tool_ask(args, request, p);
         json_t *rows = json_object_get(answer, "rows");
         size_t count = json_array_size(rows);
 

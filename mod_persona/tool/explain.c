@@ -186,8 +186,8 @@ static int explain(const persona_tool_args_t *args, apr_pool_t *p)
     json_t *request, *answer;
 
     if (when && !parse_time(when, apr_time_now(), &at, p)) {
-        return persona_tool_usage("--at %s is no moment; write \"2026-11-24 13:00\" (local time), +2h, -15m, or seconds "
-                                  "since the epoch", persona_text_quote(when, p));
+        return persona_tool_usage("--at %s is no moment; write \"2026-11-24 13:00\" (local time), +2h, -15m, or "
+                                  "seconds since the epoch", persona_text_quote(when, p));
     }
     request = json_pack("{s:s, s:s}", "op", "explain", "persona", APR_ARRAY_IDX(args->words, 0, const char *));
     if (when) {

@@ -22,15 +22,17 @@
 static const char head[] =
     "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Backtest</title>\n"
     "<meta name=\"viewport\" content=\"width=device-width\"><style>\n"
-    ":root{color-scheme:light dark;--back:#fff;--text:#1d2330;--faint:#6b7280;--line:#d5d9e0;--bar:#9db4d6;--band:#dbe7f8;"
-    "--mean:#2b62b8;--pool:#1a7f4b;--ready:#8fce9f;--miss:#c2261b}\n"
-    "@media(prefers-color-scheme:dark){:root{--back:#14171d;--text:#e4e7ec;--faint:#98a1b0;--line:#343a46;--bar:#4b648c;"
+    ":root{color-scheme:light dark;--back:#fff;--text:#1d2330;--faint:#6b7280;--line:#d5d9e0;--bar:#9db4d6;"
+    "--band:#dbe7f8;--mean:#2b62b8;--pool:#1a7f4b;--ready:#8fce9f;--miss:#c2261b}\n"
+    "@media(prefers-color-scheme:dark){:root{"
+    "--back:#14171d;--text:#e4e7ec;--faint:#98a1b0;--line:#343a46;--bar:#4b648c;"
     "--band:#22324d;--mean:#7aa7ee;--pool:#52c487;--ready:#2f6b45;--miss:#ff7367}}\n"
     "body{background:var(--back);color:var(--text);font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;"
     "padding:0 1em}\n"
     "table{border-collapse:collapse;width:100%}td,th{padding:.25em .6em;border-bottom:1px solid var(--line);"
     "text-align:right}td:first-child,th:first-child,td:last-child,th:last-child{text-align:left}\n"
-    "tr.ours{font-weight:600}h2{margin:1.6em 0 .2em;font-size:1.15em}p,figcaption{color:var(--faint)}figure{margin:.6em 0}\n"
+    "tr.ours{font-weight:600}h2{margin:1.6em 0 .2em;font-size:1.15em}p,figcaption{color:var(--faint)}"
+    "figure{margin:.6em 0}\n"
     "svg{width:100%;height:auto;display:block}svg text{fill:var(--faint);font-size:11px}\n"
     ".axis{stroke:var(--line)}.bar{fill:var(--bar)}.miss{fill:var(--miss)}.band{fill:var(--band)}"
     ".mean,.pool,.ready{fill:none;stroke-width:1.4}.mean{stroke:var(--mean)}.pool{stroke:var(--pool)}"
@@ -110,8 +112,8 @@ static void begin_plot(const plot_t *plot, const char *label)
     for (k = 0; k <= 2; k++) {
         double value = plot->most * k / 2, y = y_of(plot, value);
 
-        fprintf(plot->out, "<line class=\"axis\" x1=\"%g\" x2=\"%g\" y1=\"%.1f\" y2=\"%.1f\"/><text x=\"%g\" y=\"%.1f\" "
-                           "text-anchor=\"end\">%g</text>", LEFT, WIDTH, y, y, LEFT - 6, y + 4, value);
+        fprintf(plot->out, "<line class=\"axis\" x1=\"%g\" x2=\"%g\" y1=\"%.1f\" y2=\"%.1f\"/><text x=\"%g\" "
+                           "y=\"%.1f\" text-anchor=\"end\">%g</text>", LEFT, WIDTH, y, y, LEFT - 6, y + 4, value);
     }
     for (k = 0; k < 7; k++) {
         double at = plot->from + (plot->to - plot->from) * k / 7;
@@ -193,8 +195,8 @@ static void plot_week(FILE *out, const persona_backtest_series_t *s, apr_pool_t 
         const persona_backtest_quarter_t *q = &s->quarter[k];
         double top = y_of(&plot, q->high), bottom = y_of(&plot, q->low);
 
-        fprintf(out, "<rect class=\"band\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>", x_of(&plot, q->at), top,
-                x_of(&plot, q->at + 900) - x_of(&plot, q->at), bottom - top > .5 ? bottom - top : .5);
+        fprintf(out, "<rect class=\"band\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>", x_of(&plot, q->at),
+                top, x_of(&plot, q->at + 900) - x_of(&plot, q->at), bottom - top > .5 ? bottom - top : .5);
     }
     for (k = 0; k < s->quarters; k++) {
         bar(&plot, "bar", s->quarter[k].at, 900, s->quarter[k].arrivals);
@@ -212,7 +214,8 @@ static void plot_week(FILE *out, const persona_backtest_series_t *s, apr_pool_t 
     begin_plot(&plot, "the pool of the last week");
     line(&plot, s, "ready", 2);
     line(&plot, s, "pool", 1);
-    end_plot(&plot, "The pool: <i style=\"background:var(--pool)\"></i>target<i style=\"background:var(--ready)\"></i>ready");
+    end_plot(&plot, "The pool: <i style=\"background:var(--pool)\"></i>target<i style=\"background:var(--ready)\"></i>"
+                    "ready");
 }
 
 /* ---- the page ---- */
@@ -258,10 +261,10 @@ void persona_report_write(FILE *out, const persona_report_t *r, const persona_ba
     text(out, r->source);
     fprintf(out, "</h1>\n<p>%ld arrivals at %d personas from %s to %s UTC. A boot takes %g s. Goal: %s. "
                  "A wait is charged at %.1f idle minutes. The forecast learned on the way, from its first day; of the "
-                 "others the best of up to some hundred settings is shown, chosen for each persona in hindsight on this "
-                 "very history.</p>\n",
-            r->rows[0].outcome.claims, n, date(r->first, "%Y-%m-%d %H:%M", p), date(r->last, "%Y-%m-%d %H:%M", p), r->lead,
-            r->goal, r->price / 60);
+                 "others the best of up to some hundred settings is shown, chosen for each persona in hindsight on "
+                 "this very history.</p>\n",
+            r->rows[0].outcome.claims, n, date(r->first, "%Y-%m-%d %H:%M", p), date(r->last, "%Y-%m-%d %H:%M", p),
+            r->lead, r->goal, r->price / 60);
     table(out, r);
     for (k = 0; k < n; k++) {
         persona_backtest_series(backtest, k, series);

@@ -59,17 +59,18 @@ static void what_is_wrong_is_told_with_its_place(void **state)
         {"{\"date\": \"2026-12-24\", \"until\": \"2026-12-23\", \"like\": \"sun\"}", "$.events[0].until: lies before"},
         {"{\"weekday\": \"tue\", \"people\": 30, \"personas\": [\"cad\"]}", "belong together: add \"time\""},
         {"{\"weekday\": \"tue\", \"time\": \"13:00\", \"personas\": [\"cad\"]}", "belong together: add \"people\""},
-        {"{\"weekday\": \"tue\", \"time\": \"25:00\", \"people\": 3, \"personas\": [\"cad\"]}", "$.events[0].time: must "
-         "be a time of day as HH:MM from 00:00 to 23:59, such as \"13:00\"; found the string \"25:00\""},
+        {"{\"weekday\": \"tue\", \"time\": \"25:00\", \"people\": 3, \"personas\": [\"cad\"]}", "$.events[0].time: "
+         "must be a time of day as HH:MM from 00:00 to 23:59, such as \"13:00\"; found the string \"25:00\""},
         {"{\"weekday\": \"tue\", \"time\": \"9:00\", \"people\": 3, \"personas\": [\"cad\"]}", "must be a time of day"},
         {"{\"weekday\": \"tue\", \"time\": \"13:00\", \"people\": 0, \"personas\": [\"cad\"]}", "from 1 to 10000"},
         {"{\"weekday\": \"tue\", \"time\": \"13:00\", \"people\": 30}", "which persona do these people want?"},
-        {"{\"weekday\": \"tue\", \"time\": \"13:00\", \"people\": 30, \"personas\": [\"CAD\"]}", "$.events[0].personas[0]"},
+        {"{\"weekday\": \"tue\", \"time\": \"13:00\", \"people\": 30, \"personas\": [\"CAD\"]}",
+         "$.events[0].personas[0]"},
         {"{\"date\": \"2026-12-24\", \"like\": \"sun\", \"within\": \"5m\"}", "$.events[0].within: is of \"people\""},
         {"{\"weekday\": \"tue\", \"time\": \"13:00\", \"people\": 3, \"within\": \"13h\", \"personas\": [\"cad\"]}",
          "must be from 60s to 12h"},
-        {"{\"date\": \"2026-12-24\", \"peple\": 3}", "events.json:2:36: $.events[0].peple: unknown key \"peple\"; did you "
-         "mean \"people\"?"},
+        {"{\"date\": \"2026-12-24\", \"peple\": 3}", "events.json:2:36: $.events[0].peple: unknown key \"peple\"; did "
+         "you mean \"people\"?"},
         {"\"Christmas\"", "$.events[0]: must be an object"},
         {"{\"date\": \"2026-12-24\", \"like\": \"sun\"},", "the file must be JSON"},
     };
@@ -89,8 +90,8 @@ static void days_are_those_of_the_calendar(void **state)
     apr_array_header_t *events = parse(SITE(
         "{\"date\": \"1970-01-01\", \"like\": \"sun\"},"
         "{\"date\": \"2024-02-28\", \"until\": \"2024-03-01\", \"like\": \"sat\"},"
-        "{\"weekday\": \"tue\", \"date\": \"2026-11-25\", \"until\": \"2026-12-08\", \"time\": \"13:30\", \"people\": 30,"
-        " \"within\": \"20m\", \"personas\": [\"cad\", \"cam\"], \"title\": \"Course\"},"
+        "{\"weekday\": \"tue\", \"date\": \"2026-11-25\", \"until\": \"2026-12-08\", \"time\": \"13:30\", "
+        "\"people\": 30, \"within\": \"20m\", \"personas\": [\"cad\", \"cam\"], \"title\": \"Course\"},"
         "{\"weekday\": \"sun\", \"like\": \"mon\"}"));
     const persona_date_t *event = events ? (const persona_date_t *)events->elts : NULL;
     persona_t cad = {.id = "cad"}, other = {.id = "other"};

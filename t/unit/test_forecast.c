@@ -586,7 +586,8 @@ static void a_holiday_goes_like_a_sunday(void **state)
             }
         }
     }
-    printf("# arrivals an hour on a working day, the holiday, the next day: %.2f %.2f %.2f unknown, %.2f %.2f %.2f known\n",
+    printf("# arrivals an hour on a working day, the holiday, the next day: %.2f %.2f %.2f unknown, "
+           "%.2f %.2f %.2f known\n",
            season[0][0], season[0][1], season[0][2], season[1][0], season[1][1], season[1][2]);
     assert_float_equal(season[0][0], season[1][0], .01);
     assert_true(season[0][1] > 3 && season[1][1] < .3 * season[0][1]);

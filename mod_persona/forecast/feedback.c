@@ -111,9 +111,11 @@ int persona_feedback_rule(const persona_scores_t *sum)
 
 static void set_target(persona_shadow_t *s, int target, double lead, double at, apr_pool_t *p)
 {
-    persona_shadow_room(s, target, p);
     s->lead = lead;
-    persona_shadow_target(s, target, at);
+    if (target != s->target) {
+        persona_shadow_room(s, target, p);
+        persona_shadow_target(s, target, at);
+    }
 }
 
 static void begin_pool(persona_shadow_t *s, int target, double lead, double at, apr_pool_t *p)
@@ -254,16 +256,10 @@ void persona_feedback_tick(persona_feedback_t *f, const persona_feedback_now_t *
     f->target[PERSONA_POOL_NAIVE] = within(k, now->min, now->max);
     f->target[PERSONA_POOL_BUFFER] = persona_feedback_buffer(f, now->min, now->max);
     for (k = 0; k < PERSONA_POOLS; k++) {
-        if (f->pool[k].target != f->target[k]) {
-            set_target(&f->pool[k], f->target[k], now->lead, at, p);
-        }
+        set_target(&f->pool[k], f->target[k], now->lead, at, p);
     }
     for (k = 0; k < SIZES; k++) {
-        int size = within(sizes[k], now->min, now->max);
-
-        if (f->sized[k].target != size) {
-            set_target(&f->sized[k], size, now->lead, at, p);
-        }
+        set_target(&f->sized[k], within(sizes[k], now->min, now->max), now->lead, at, p);
     }
     if (f->until > 0 && at >= f->until) {
         score(f, at);

@@ -150,6 +150,29 @@ static void idle_time_and_hits_are_counted(void **state)
     assert_float_equal(week.pool[PERSONA_POOL_BUFFER].cost - week.pool[PERSONA_POOL_BUFFER].idle, 1000, .5);
 }
 
+/* Boots that become shorter are so on paper too, though the target stays. */
+static void pools_learn_the_lead_time(void **state)
+{
+    persona_demand_t demand = {1, 0, 0, NULL};
+    persona_feedback_now_t now = {&demand, 1, 0, 10, 600, .05};
+    persona_feedback_t *f = apr_pcalloc(unit_pool, sizeof(*f));
+    persona_scores_t week;
+    double at;
+
+    (void)state;
+    for (at = BEGIN; at < BEGIN + 700; at += 5) {
+        persona_feedback_tick(f, &now, at, unit_pool);
+    }
+    now.lead = 20;
+    persona_feedback_tick(f, &now, at, unit_pool);
+    persona_feedback_arrival(f, 1000, 1, at);
+    persona_feedback_tick(f, &now, at + 30, unit_pool);
+    persona_feedback_arrival(f, 1000, 1, at + 31);
+    persona_feedback_sum(f, at + 31, &week);
+    assert_float_equal(week.claims, 2, 0);
+    assert_float_equal(week.pool[PERSONA_POOL_MODEL].hits, 2, 0);
+}
+
 static void seven_days_are_remembered(void **state)
 {
     sim_t sim = sim_begin(600);
@@ -255,6 +278,7 @@ int main(void)
         UNIT_TEST(a_wrong_forecast_scores_worse),
         UNIT_TEST(seasonal_naive_knows_last_week),
         UNIT_TEST(idle_time_and_hits_are_counted),
+        UNIT_TEST(pools_learn_the_lead_time),
         UNIT_TEST(seven_days_are_remembered),
         UNIT_TEST(the_rule_is_a_twentieth_on_a_hundred_claims),
         UNIT_TEST(a_bad_model_falls_and_comes_back),

@@ -49,6 +49,9 @@ typedef struct persona_affinity_t {
     double weight; /**< 0 < weight <= 1 */
 } persona_affinity_t;
 
+/** What there is a limited number of: cpus, bytes of memory, GPUs, instances. */
+enum { PERSONA_LIMIT_CPUS, PERSONA_LIMIT_MEMORY, PERSONA_LIMIT_GPUS, PERSONA_LIMIT_INSTANCES, PERSONA_LIMITS };
+
 typedef struct persona_resources_t {
     int cpu;                /**< virtual cpus at boot */
     apr_int64_t memory;     /**< bytes at boot */
@@ -109,6 +112,19 @@ typedef struct persona_rule_t {
     int max;                       /**< pool scope: ceiling of the target, 0: pool.max */
 } persona_rule_t;
 
+/** A date that is known beforehand. Days are those of the calendar of its zone, since 1970-01-01. */
+typedef struct persona_date_t {
+    const char *title;          /**< NULL: none */
+    apr_int64_t first, last;    /**< its days */
+    int weekday;                /**< on that one only, 0 is Sunday; -1: on each of its days */
+    int like;                   /**< such a day goes like this weekday: a holiday like a Sunday; -1: it does not */
+    int people;                 /**< how many come; 0: nobody in particular */
+    int second;                 /**< of the day, when they come; -1: nobody comes */
+    apr_interval_time_t within; /**< so long after that they are expected still */
+    const apr_array_header_t *personas; /**< of const char *, ids; NULL: the persona that has it, or all of a site */
+    const struct persona_tz_t *zone;    /**< NULL: the persona's */
+} persona_date_t;
+
 typedef struct persona_pool_t {
     int min, max;
     double wait_cost;                       /**< idle instance-minutes; < 0: the site's */
@@ -127,6 +143,7 @@ typedef struct persona_t {
     persona_usage_t usage;
     const apr_array_header_t *affinity;     /**< of persona_affinity_t; empty: suits anybody */
     const apr_array_header_t *rules;        /**< of persona_rule_t */
+    const apr_array_header_t *events;       /**< of persona_date_t; NULL: none */
     persona_pool_t pool;
     int is_default;                         /**< from default.json: serves any app; its app_id may be "*" */
     const char *file;                       /**< its name in the folder */

@@ -80,6 +80,12 @@ typedef struct persona_create_t {
     const char *maker;     /**< who makes it, without blanks; NULL: nobody asks */
 } persona_create_t;
 
+/** What all instances of a compute may take together, by the options of its PersonaCompute that every provider has:
+ * cpus=, memory=, gpus=, instances=. -1: no limit. NULL, or what is wrong. */
+const char *persona_compute_limits(const persona_compute_conf_t *conf, double limits[PERSONA_LIMITS], apr_pool_t *p);
+/** Whether an option is one of these: it is not the provider's to know. */
+int persona_compute_limit(const char *option);
+
 typedef struct persona_capacity_t {
     int cpus;              /**< of all hosts of this compute */
     apr_int64_t memory;    /**< bytes */

@@ -133,6 +133,16 @@ refuses('a duration without a unit it knows', config(PersonaSchedule => '5 weeks
 refuses('a tick that is too short', config(PersonaSchedule => '1ms'), qr/PersonaSchedule.*out of range/);
 refuses('a timeout of none', config(PersonaTimeout => '0'), qr/PersonaTimeout/);
 refuses('an unknown way to forecast', config(PersonaForecast => 'maybe'), qr/on, shadow, off/);
+write_file("$dir/events.json", '{"timezone": "UTC", "events": [{"date": "2026-12-24", "like": "sunday"},' . "\n" .
+    '{"weekday": "tue", "time": "13:00", "people": 3, "personas": ["desk"]}]}');
+refuses('an event that is wrong', config(PersonaEventFile => "$dir/events.json"),
+        qr/PersonaEventFile .*events\.json:1:63: \$\.events\[0\]\.like: /, qr/did you mean "sun"/);
+write_file("$dir/events.json", '{"timezone": "UTC", "events": [' .
+    '{"weekday": "tue", "time": "13:00", "people": 3, "personas": ["dask"]}]}');
+refuses('an event of no persona', config(PersonaEventFile => "$dir/events.json"),
+        qr/\$\.events\[0\]\.personas\[0\]: there is no persona "dask"/);
+refuses('a file of events that is not there', config(PersonaEventFile => "$dir/nothing.json"),
+        qr/PersonaEventFile .*nothing\.json: cannot be read/);
 refuses('a hit rate of one', config(PersonaHitRate => '1'), qr/PersonaHitRate/, qr/0\.99/);
 refuses('a wait cost that is not a number', config(PersonaWaitCost => '20m'), qr/PersonaWaitCost/);
 refuses('a manager that is not there', config(PersonaManager => "$dir/personad"), qr/PersonaManager/);

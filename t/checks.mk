@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 check_SCRIPTS += \
+	t/check_backtest \
 	t/check_directives \
 	t/check_dist \
 	t/check_faults \

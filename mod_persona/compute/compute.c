@@ -14,6 +14,7 @@
 #include "compute/docker/docker.h"
 #include "compute/libvirt.h"
 #include "persona/digest.h"
+#include "persona/settings.h"
 #include "persona_compute.h"
 
 #define PROVIDERS_MAX 8
@@ -51,6 +52,41 @@ void persona_compute_register(const persona_compute_provider_t *provider)
             return;
         }
     }
+}
+
+static const char *const limit_names[PERSONA_LIMITS] = {"cpus", "memory", "gpus", "instances"};
+
+int persona_compute_limit(const char *option)
+{
+    for (int i = 0; i < PERSONA_LIMITS; ++i) {
+        if (!strcmp(option, limit_names[i])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+const char *persona_compute_limits(const persona_compute_conf_t *conf, double limits[PERSONA_LIMITS], apr_pool_t *p)
+{
+    for (int i = 0; i < PERSONA_LIMITS; ++i) {
+        const char *text = conf->options ? apr_table_get(conf->options, limit_names[i]) : NULL, *wrong;
+        apr_int64_t value = 0;
+
+        limits[i] = -1;
+        if (!text) {
+            continue;
+        }
+        wrong = persona_size_parse(text, &value, p);
+        if (i != PERSONA_LIMIT_MEMORY && (wrong || strspn(text, "0123456789") != strlen(text) || value > 1000000)) {
+            return apr_psprintf(p, "%s=%s: must be a whole number up to 1000000, such as %s=16", limit_names[i], text,
+                                limit_names[i]);
+        }
+        if (wrong) {
+            return apr_psprintf(p, "%s=%s: %s", limit_names[i], text, wrong);
+        }
+        limits[i] = (double)value;
+    }
+    return NULL;
 }
 
 const char *persona_instance_state_name(persona_instance_e state)

@@ -45,7 +45,7 @@
 #define POOL_DEFAULT "persona"
 
 static const char *const option_names[] = {"images", "pool", "listen", "idmap", "allow", "filter", "accel", "boots",
-                                            NULL};
+                                            "cpus", "memory", "gpus", "instances", NULL};
 static const char *const accel_names[] = {"auto", "kvm", "tcg", NULL};
 
 /* ---- options ---- */
@@ -162,6 +162,9 @@ static const char *parse_option(libvirt_options_t *options, const char *name, co
     }
     if (!strcmp(name, "accel")) {
         return parse_accel(options, value, p);
+    }
+    if (persona_compute_limit(name)) {
+        return NULL; /* looked at for every provider */
     }
     if (!strcmp(name, "boots")) {
         return strspn(value, "0123456789") == strlen(value) && atoi(value) >= 1 && atoi(value) <= 64

@@ -51,6 +51,13 @@ void persona_forecast_price(persona_forecast_t *forecast, double wait_cost, doub
     }
 }
 
+void persona_forecast_dates(persona_forecast_t *forecast, const apr_array_header_t *events)
+{
+    if (forecast->policy->events) {
+        forecast->policy->events(forecast->baton, events);
+    }
+}
+
 void persona_forecast_boot(persona_forecast_t *forecast, const char *persona_id, apr_interval_time_t boot)
 {
     if (forecast->policy->boot) {
@@ -74,5 +81,34 @@ apr_status_t persona_forecast_load(persona_forecast_t *forecast, const char *dat
 void persona_forecast_target(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
                              persona_target_t *target)
 {
+    target->fallen = 0;
+    target->buffer = -1;
     forecast->policy->target(forecast->baton, persona, at, target);
+}
+
+apr_status_t persona_forecast_feedback(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
+                                       persona_feedback_view_t *view)
+{
+    return forecast->policy->feedback ? forecast->policy->feedback(forecast->baton, persona, at, view) : APR_NOTFOUND;
+}
+
+apr_status_t persona_forecast_explain(persona_forecast_t *forecast, const persona_t *persona, apr_time_t at,
+                                      persona_explanation_t *explanation, apr_pool_t *p)
+{
+    return forecast->policy->explain ? forecast->policy->explain(forecast->baton, persona, at, explanation, p)
+                                     : APR_ENOTIMPL;
+}
+
+void persona_forecast_worth(persona_forecast_t *forecast, const persona_t *persona, int n, double *worth)
+{
+    int k;
+
+    if (forecast->policy->worth) {
+        forecast->policy->worth(forecast->baton, persona, n, worth);
+        return;
+    }
+    /* The next one is worth less than the one before; more is not known. */
+    for (k = 0; k < n; k++) {
+        worth[k] = 1.0 / (k + 1);
+    }
 }

@@ -25,6 +25,8 @@
 /* No promise is kept with instances that stand idle for longer than this between two claims, in seconds. */
 #define LONGEST_IDLE (10 * 86400.0)
 #define HIT_RATE_START .99
+/* What is expected for certain is worth more than anything. */
+#define WORTH_MOST 1e6
 /* low, medium and high as expected load. */
 static const float usage_factor[] = {.25f, 1, 2.5f};
 
@@ -110,6 +112,7 @@ int persona_learned_target(persona_learned_t *learned, persona_learned_entry_t *
     persona_model_advance(&entry->model, &learned->site, at);
     persona_model_demand(&entry->model, &learned->site, demand);
     persona_plan_size(demand, &kappa, 1, &wish);
+    wish += entry->announced;
     wish = wish > max ? max : wish < min ? min : wish;
     wish = persona_plan_follow(&entry->plan, wish, entry->claims, at, PATIENCE * entry->model.lead);
     entry->claims = 0;
@@ -126,9 +129,19 @@ static void model_arrival(void *baton, const char *id, const char *user, const c
 {
     persona_learned_t *learned = baton;
 
+    persona_learned_entry_t *entry = persona_learned_entry(learned, id, at / 1e6);
+    double kappa = persona_learned_kappa(learned, entry);
+    int announced = persona_agenda_arrival(&entry->agenda, at / 1e6);
+
     (void)role;
-    persona_learned_arrival(learned, persona_learned_entry(learned, id, at / 1e6), persona_learned_user(user),
-                            at / 1e6);
+    persona_feedback_arrival(&entry->feedback, isinf(kappa) ? 0 : entry->model.lead / kappa, !announced, at / 1e6);
+    if (announced) {
+        persona_model_announced(&entry->model, &learned->site, at / 1e6);
+        entry->announced -= entry->announced > 0;
+        entry->claims++;
+        return;
+    }
+    persona_learned_arrival(learned, entry, persona_learned_user(user), at / 1e6);
 }
 
 static void model_end(void *baton, const char *id, apr_time_t at)
@@ -168,6 +181,11 @@ static void model_price(void *baton, double wait_cost, double hit_rate)
     }
 }
 
+static void model_events(void *baton, const apr_array_header_t *events)
+{
+    ((persona_learned_t *)baton)->events = events;
+}
+
 static void model_save(void *baton, char **data, apr_size_t *len, apr_pool_t *p)
 {
     persona_state_save(baton, data, len, p);
@@ -197,10 +215,43 @@ static void shape_of(const persona_usage_t *usage, float shape[7][24])
     }
 }
 
+/* Calendar: the days' habits, and who is still to come. */
+static void look_at_agenda(const persona_learned_t *learned, persona_learned_entry_t *entry, const persona_t *persona,
+                           apr_time_t at)
+{
+    persona_tz_local_t local;
+
+    if (!persona->events && !learned->events && !entry->model.like_day) {
+        entry->announced = 0;
+        return;
+    }
+    persona_tz_local(persona->usage.zone, at, &local);
+    persona_model_like(&entry->model, local.day, persona_agenda_like(persona, learned->events, local.day),
+                       persona_agenda_like(persona, learned->events, local.day + 1));
+    entry->announced = persona_agenda_look(&entry->agenda, persona, learned->events, at / 1e6, entry->model.lead);
+}
+
+static void say_why(const persona_learned_t *learned, const persona_learned_entry_t *entry, const persona_t *persona,
+                    const persona_demand_t *demand, persona_target_t *target)
+{
+    char event[48] = "";
+
+    if (entry->announced) {
+        apr_snprintf(event, sizeof(event), "%d to come for %.24s, ", entry->announced,
+                     entry->agenda.title ? entry->agenda.title : "an event");
+    }
+    apr_snprintf(target->reason, sizeof(target->reason), "%s: %s%.2f expected in %.0f s at %.4f a wait",
+                 target->ready <= persona->pool.min   ? "floor"
+                 : target->ready >= persona->pool.max ? "ceiling"
+                                                      : "forecast",
+                 event, demand->mean, entry->model.lead, persona_learned_kappa(learned, entry));
+}
+
 static void model_target(void *baton, const persona_t *persona, apr_time_t at, persona_target_t *target)
 {
     persona_learned_t *learned = baton;
     persona_learned_entry_t *entry = persona_learned_entry(learned, persona->id, at / 1e6);
+    persona_feedback_now_t now = {.min = persona->pool.min, .max = persona->pool.max};
     persona_demand_t demand;
 
     entry->model.offset = persona_tz_offset(persona->usage.zone, at);
@@ -210,14 +261,146 @@ static void model_target(void *baton, const persona_t *persona, apr_time_t at, p
         persona_profile_reshape(&entry->model.profile);
         entry->shaped = 1;
     }
+    look_at_agenda(learned, entry, persona, at);
     target->ready = persona_learned_target(learned, entry, persona->pool.min, persona->pool.max, at / 1e6, &demand);
     target->expected = demand.mean;
-    apr_snprintf(target->reason, sizeof(target->reason), "%s: %.2f expected in %.0f s at %.4f a wait",
-                 target->ready <= persona->pool.min ? "floor" : target->ready >= persona->pool.max ? "ceiling"
-                                                                                                    : "forecast",
-                 demand.mean, entry->model.lead, persona_learned_kappa(learned, entry));
+    say_why(learned, entry, persona, &demand, target);
+    now.demand = &demand;
+    now.target = target->ready;
+    now.lead = entry->model.lead;
+    now.kappa = persona_learned_kappa(learned, entry);
+    persona_feedback_tick(&entry->feedback, &now, at / 1e6, learned->p);
+    target->fallen = entry->feedback.fallen;
+    target->buffer = persona_feedback_buffer(&entry->feedback, persona->pool.min, persona->pool.max);
+}
+
+static apr_status_t model_feedback(void *baton, const persona_t *persona, apr_time_t at, persona_feedback_view_t *view)
+{
+    persona_learned_entry_t *entry = apr_hash_get(((persona_learned_t *)baton)->entries, persona->id,
+                                                  APR_HASH_KEY_STRING);
+
+    if (!entry) {
+        return APR_NOTFOUND;
+    }
+    persona_feedback_sum(&entry->feedback, at / 1e6, &view->week);
+    view->fallen = entry->feedback.fallen;
+    view->turned = entry->feedback.turned;
+    view->buffer = persona_feedback_buffer(&entry->feedback, persona->pool.min, persona->pool.max);
+    return APR_SUCCESS;
+}
+
+/* Marginal values on both sides of `size`. */
+static void worth_around(const persona_demand_t *demand, int size, double *last, double *next)
+{
+    persona_walk_t walk;
+    int s;
+
+    *last = *next = HUGE_VAL;
+    persona_walk_begin(&walk, demand);
+    for (s = 0; s <= size; s++) {
+        *last = *next;
+        *next = persona_walk_step(&walk, NULL, NULL);
+    }
+}
+
+/* A copy of the persona's model, and of what the site shares, goes to `at`. */
+static persona_learned_entry_t *copy_at(const persona_learned_t *learned, const persona_t *persona, apr_time_t at,
+                                        persona_model_site_t **site, int *ahead, apr_pool_t *p)
+{
+    const persona_learned_entry_t *known = apr_hash_get(learned->entries, persona->id, APR_HASH_KEY_STRING);
+    persona_learned_entry_t *entry = known ? apr_pmemdup(p, known, sizeof(*known)) : NULL;
+
+    *site = apr_pmemdup(p, &learned->site, sizeof(learned->site));
+    if (!entry) {
+        entry = apr_pcalloc(p, sizeof(*entry));
+        persona_model_begin(&entry->model, NULL, 0, LEAD_START, at / 1e6);
+        shape_of(&persona->usage, entry->model.profile.shape);
+        persona_profile_reshape(&entry->model.profile);
+    }
+    entry->wait_cost = persona->pool.wait_cost;
+    *ahead = at / 1e6 >= entry->model.now + PERSONA_MODEL_STEP;
+    entry->model.offset = persona_tz_offset(persona->usage.zone, at);
+    look_at_agenda(learned, entry, persona, at);
+    if (*ahead) {
+        persona_model_ahead(&entry->model, *site, at / 1e6);
+    }
+    return entry;
+}
+
+static apr_status_t model_explain(void *baton, const persona_t *persona, apr_time_t at, persona_explanation_t *e,
+                                  apr_pool_t *p)
+{
+    persona_learned_t *learned = baton;
+    persona_model_site_t *site;
+    persona_learned_entry_t *entry = copy_at(learned, persona, at, &site, &e->ahead, p);
+    persona_model_parts_t parts;
+    persona_demand_t demand;
+    persona_tz_local_t local;
+
+    persona_tz_local(persona->usage.zone, at, &local);
+    persona_model_explain(&entry->model, site, &parts);
+    persona_model_demand(&entry->model, site, &demand);
+    e->at = at;
+    e->usage = persona_pattern_level_of(&persona->usage, local.hour, local.weekday);
+    e->learned = entry->model.total;
+    e->season = parts.season * 60;
+    e->lately = parts.lately;
+    e->people = parts.people;
+    e->others = parts.others;
+    e->rate = e->season * parts.lately * parts.people * parts.others;
+    e->lead = entry->model.lead;
+    e->measured = entry->boot_mean > 0;
+    e->expected = demand.mean;
+    e->spread = demand.spread;
+    e->burst = demand.regime >= PERSONA_TAIL_SIZES;
+    e->price = entry->wait_cost >= 0     ? PERSONA_PRICE_PERSONA
+               : learned->wait_cost >= 0 ? PERSONA_PRICE_SITE
+                                         : PERSONA_PRICE_HIT_RATE;
+    e->hit_rate = learned->hit_rate;
+    e->kappa = persona_learned_kappa(learned, entry);
+    e->wait_cost = isinf(e->kappa) ? 0 : e->lead / 60 / e->kappa;
+    e->announced = entry->announced;
+    apr_cpystrn(e->event, entry->announced && entry->agenda.title ? entry->agenda.title : "", sizeof(e->event));
+    persona_plan_size(&demand, &e->kappa, 1, &e->wish);
+    worth_around(&demand, e->wish, &e->worth_last, &e->worth_next);
+    e->min = persona->pool.min;
+    e->max = persona->pool.max;
+    e->target = e->wish + e->announced;
+    e->target = e->target > e->max ? e->max : e->target < e->min ? e->min : e->target;
+    e->held = !e->ahead && entry->plan.target > e->target ? entry->plan.target - e->target : 0;
+    e->target += e->held;
+    e->fallen = entry->feedback.fallen;
+    e->buffer = persona_feedback_buffer(&entry->feedback, e->min, e->max);
+    return APR_SUCCESS;
+}
+
+/* Who was announced is as good as there. */
+static void model_worth(void *baton, const persona_t *persona, int n, double *worth)
+{
+    persona_learned_t *learned = baton;
+    const persona_learned_entry_t *entry = apr_hash_get(learned->entries, persona->id, APR_HASH_KEY_STRING);
+    persona_demand_t demand;
+    persona_walk_t walk;
+    double kappa, value;
+    int k;
+
+    for (k = 0; k < n; k++) {
+        worth[k] = 0;
+    }
+    if (!entry) {
+        return;
+    }
+    kappa = persona_learned_kappa(learned, entry);
+    persona_model_demand(&entry->model, &learned->site, &demand);
+    persona_walk_begin(&walk, &demand);
+    for (k = 0; k < n; k++) {
+        value = k < entry->announced ? HUGE_VAL : persona_walk_step(&walk, NULL, NULL);
+        value = isinf(kappa) ? 0 : value / kappa;
+        worth[k] = value < WORTH_MOST ? value : WORTH_MOST;
+    }
 }
 
 const persona_policy_t persona_policy_model = {
-    "model", model_create, model_arrival, model_end, model_boot, model_price, model_save, model_load, model_target
+    "model", model_create, model_arrival, model_end, model_boot, model_price, model_save, model_load, model_target,
+    model_feedback, model_explain, model_events, model_worth
 };

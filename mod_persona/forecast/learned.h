@@ -8,7 +8,9 @@
 
 #include <apr_hash.h>
 
+#include "forecast/agenda.h"
 #include "forecast/control.h"
+#include "forecast/feedback.h"
 #include "forecast/model.h"
 #include "forecast/plan.h"
 #include "forecast/policy.h"
@@ -22,6 +24,9 @@ typedef struct persona_learned_entry_t {
     double wait_cost;                /**< the persona's own, in idle minutes; < 0: the site's */
     int claims;                      /**< since the last target */
     int shaped;                      /**< the administrator's pattern has been given */
+    int announced;                   /**< people who are still to come, beside the forecast's */
+    persona_agenda_t agenda;
+    persona_feedback_t feedback;     /**< of a manager's personas; a backtest keeps its own account */
 } persona_learned_entry_t;
 
 typedef struct persona_learned_t {
@@ -32,6 +37,7 @@ typedef struct persona_learned_t {
     double kappa;                    /**< > 0: fixed, whatever the lead time */
     double wait_cost;                /**< idle minutes; < 0: hit_rate is kept */
     double hit_rate;
+    const apr_array_header_t *events; /**< of the site; NULL: none */
 } persona_learned_t;
 
 persona_learned_t *persona_learned_create(apr_pool_t *p);

@@ -115,6 +115,14 @@ static int weekday_of(apr_int64_t day)
     return (int)(((day + 4) % 7 + 7) % 7);
 }
 
+/* The weekday whose habits a local day has. */
+static int habit_of(const persona_model_t *m, apr_int64_t day)
+{
+    apr_int64_t k = day - m->like_day;
+
+    return m->like_day && (k == 0 || k == 1) && m->like[k] >= 0 ? m->like[k] : weekday_of(day);
+}
+
 static double second_of_day(const persona_model_t *m, double at)
 {
     return at + m->offset - (double)m->profile.day * 86400.0;
@@ -234,6 +242,26 @@ void persona_model_demand(const persona_model_t *m, const persona_model_site_t *
     demand_of(m, rate_of(m, x), demand);
 }
 
+void persona_model_explain(const persona_model_t *m, const persona_model_site_t *site, persona_model_parts_t *parts)
+{
+    static const int until[] = {F_LEVEL, F_SINCE, F_SITE, F_HOT, F_COUNT};
+    double sum[5] = {0}, all = 0, rate;
+    float x[PERSONA_GLM_MAX];
+    int k, part = 0;
+
+    features(m, site, m->now, x);
+    for (k = 0; k < F_COUNT; k++) {
+        part += k == until[part];
+        sum[part] += (double)m->glm.weight[k] * x[k];
+        all += (double)m->glm.weight[k] * x[k];
+    }
+    rate = rate_of(m, x);
+    parts->lately = exp(sum[1] + sum[4]);
+    parts->people = exp(sum[2]);
+    parts->others = exp(sum[3]);
+    parts->season = exp(sum[0]) * rate / exp(all);
+}
+
 static int window_steps(const persona_model_t *m)
 {
     int n = (int)floor(m->lead / STEP + .5);
@@ -319,7 +347,7 @@ static void grow_up(persona_model_t *m)
 static void roll_day(persona_model_t *m, apr_int64_t day)
 {
     persona_tail_forget(&m->tail, (double)(day - m->profile.day));
-    persona_profile_roll(&m->profile, day, weekday_of(day));
+    persona_profile_roll(&m->profile, day, habit_of(m, day));
 }
 
 static void step_site(persona_model_site_t *site, apr_int64_t step)
@@ -420,6 +448,39 @@ static void skip(persona_model_t *m, persona_model_site_t *site, apr_int64_t to)
     m->rate_known = 0;
 }
 
+void persona_model_ahead(persona_model_t *m, persona_model_site_t *site, double at)
+{
+    apr_int64_t to = (apr_int64_t)floor(at / STEP), day;
+    int k;
+
+    while (m->step < to) {
+        float base = (float)(persona_profile_base(&m->profile, second_of_day(m, (m->step + .5) * STEP)) * STEP_MINUTES);
+
+        m->step++;
+        m->now = m->step * STEP;
+        for (k = 0; k < LEVELS; k++) {
+            m->seen[k] = m->seen[k] * site->fade_level[k] + base;
+            m->expected[k] = m->expected[k] * site->fade_level[k] + base;
+        }
+        for (k = 0; k < PERSONA_MODEL_RECENCY; k++) {
+            fade(&m->recency[k], site->fade_recency[k]);
+        }
+        for (k = 0; k < PERSONA_MODEL_ENDS; k++) {
+            fade(&m->ends[k], site->fade_ends[k]);
+        }
+        for (k = 0; k < SITE_LEVELS; k++) {
+            site->seen[k] *= site->fade_site[k];
+            site->expected[k] *= site->fade_site[k];
+        }
+        day = local_day(m, m->now);
+        if (day > m->profile.day) {
+            persona_profile_roll(&m->profile, day, habit_of(m, day));
+        }
+    }
+    m->now = at > m->now ? at : m->now;
+    m->rate_known = 0;
+}
+
 void persona_model_advance(persona_model_t *m, persona_model_site_t *site, double at)
 {
     apr_int64_t to = (apr_int64_t)floor(at / STEP);
@@ -514,6 +575,28 @@ void persona_model_arrival(persona_model_t *m, persona_model_site_t *site, apr_u
     m->arrivals++;
     m->sample_count++;
     m->total += 1;
+}
+
+void persona_model_announced(persona_model_t *m, persona_model_site_t *site, double at)
+{
+    persona_model_advance(m, site, at);
+    m->rate_known = 0;
+    m->active++;
+}
+
+void persona_model_like(persona_model_t *m, apr_int64_t day, int today, int tomorrow)
+{
+    int habit;
+
+    m->like_day = today >= 0 || tomorrow >= 0 ? day : 0;
+    m->like[0] = today;
+    m->like[1] = tomorrow;
+    habit = habit_of(m, m->profile.day);
+    if (habit != m->profile.weekday) {
+        m->profile.weekday = habit;
+        persona_profile_reshape(&m->profile);
+        m->rate_known = 0;
+    }
 }
 
 void persona_model_end(persona_model_t *m, persona_model_site_t *site, double at)

@@ -61,6 +61,8 @@ typedef struct persona_model_t {
     apr_int32_t target;                 /**< now in force */
     apr_int32_t rate_known;             /**< nothing has happened since `rate` was computed at the last step */
     double rate;                        /**< arrivals a minute */
+    apr_int64_t like_day;               /**< local day which, as the next one, may be like another weekday */
+    apr_int32_t like[2];                /**< as which, 0 is Sunday; < 0: as itself; only with a like_day */
 } persona_model_t;
 
 typedef struct persona_model_site_t {
@@ -89,11 +91,26 @@ void persona_model_advance(persona_model_t *model, persona_model_site_t *site, d
 /** `user`: hash of the name, 0: unknown. `verdict` may be NULL. */
 void persona_model_arrival(persona_model_t *model, persona_model_site_t *site, apr_uint32_t user, double at,
                            persona_verdict_t *verdict);
+/** Somebody came who was announced: a session begins, and nothing is learned from it. */
+void persona_model_announced(persona_model_t *model, persona_model_site_t *site, double at);
+/** Local `day` (since 1970-01-01) and the next one are like these weekdays (0 is Sunday; < 0: like themselves). */
+void persona_model_like(persona_model_t *model, apr_int64_t day, int today, int tomorrow);
 /** A session ended. */
 void persona_model_end(persona_model_t *model, persona_model_site_t *site, double at);
 /** What is expected within the lead time from the last event or step on. `demand` points into the model. */
 void persona_model_demand(const persona_model_t *model, const persona_model_site_t *site,
                           persona_demand_t *demand);
+/** Why the rate is what it is: the season's, and by what it is multiplied. The product of all is the rate. */
+typedef struct persona_model_parts_t {
+    double season;       /**< arrivals a minute that hour and day lead to expect */
+    double lately;       /**< for how much more or less came within seconds to days */
+    double people;       /**< for who came before, whose sessions run, and whose ended */
+    double others;       /**< for what the site's other personas see */
+} persona_model_parts_t;
+void persona_model_explain(const persona_model_t *model, const persona_model_site_t *site,
+                           persona_model_parts_t *parts);
+/** Go to `at` in the future as if arrivals came as the season says. For a copy that is thrown away. */
+void persona_model_ahead(persona_model_t *model, persona_model_site_t *site, double at);
 /** The target now in force. */
 void persona_model_target(persona_model_t *model, int target);
 

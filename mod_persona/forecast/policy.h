@@ -20,6 +20,11 @@ typedef struct persona_policy_t {
     void (*save)(void *baton, char **data, apr_size_t *len, apr_pool_t *p);
     apr_status_t (*load)(void *baton, const char *data, apr_size_t len);
     void (*target)(void *baton, const persona_t *persona, apr_time_t at, persona_target_t *target);
+    apr_status_t (*feedback)(void *baton, const persona_t *persona, apr_time_t at, persona_feedback_view_t *view);
+    apr_status_t (*explain)(void *baton, const persona_t *persona, apr_time_t at, persona_explanation_t *explanation,
+                            apr_pool_t *p);
+    void (*events)(void *baton, const apr_array_header_t *events);
+    void (*worth)(void *baton, const persona_t *persona, int n, double *worth);
 } persona_policy_t;
 
 extern const persona_policy_t persona_policy_pattern;

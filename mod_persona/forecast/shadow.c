@@ -43,8 +43,9 @@ void persona_shadow_target(persona_shadow_t *s, int target, double at)
     persona_shadow_advance(s, at);
     s->target = target;
     while (s->ready + s->creating > target && s->creating) {
-        s->creating--;
-        s->waste += s->lead - (s->ring[(s->head + s->creating) % s->ring_size] - at);
+        double spent = s->lead - (s->ring[(s->head + --s->creating) % s->ring_size] - at);
+
+        s->waste += spent > 0 ? spent : 0;    /* less than nothing: the lead time has become shorter since */
     }
     while (s->ready > target) {
         s->ready--;
@@ -53,8 +54,35 @@ void persona_shadow_target(persona_shadow_t *s, int target, double at)
     refill(s, at);
 }
 
+void persona_shadow_room(persona_shadow_t *s, int target, apr_pool_t *p)
+{
+    int size = s->ring_size ? s->ring_size : 8, k;
+    double *ring;
+
+    if (target <= s->ring_size) {
+        return;
+    }
+    while (size < target) {
+        size *= 2;
+    }
+    ring = apr_palloc(p, (apr_size_t)size * sizeof(*ring));
+    for (k = 0; k < s->creating; k++) {
+        ring[k] = s->ring[(s->head + k) % s->ring_size];
+    }
+    s->ring = ring;
+    s->ring_size = size;
+    s->head = 0;
+}
+
+void persona_shadow_settle(persona_shadow_t *s, int target)
+{
+    s->target = s->ready = target;
+    s->creating = 0;
+}
+
 int persona_shadow_claim(persona_shadow_t *s, double at)
 {
+    double wait = s->lead;
     int hit;
 
     persona_shadow_advance(s, at);
@@ -65,8 +93,13 @@ int persona_shadow_claim(persona_shadow_t *s, double at)
         s->hits++;
     }
     else if (s->creating) {
+        wait = s->ring[s->head] - at;
         s->head = s->head + 1 == s->ring_size ? 0 : s->head + 1;
         s->creating--;
+    }
+    if (!hit) {
+        s->waited += wait;
+        s->longest = wait > s->longest ? wait : s->longest;
     }
     refill(s, at);
     return hit;

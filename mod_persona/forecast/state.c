@@ -28,7 +28,8 @@ typedef struct field_t {
 
 static const field_t entry_fields[] = {
     LONGS(persona_learned_entry_t, boot_mean), LONGS(persona_learned_entry_t, boot_square),
-    LONGS(persona_learned_entry_t, wait_cost), WORDS(persona_learned_entry_t, shaped), END
+    LONGS(persona_learned_entry_t, wait_cost), WORDS(persona_learned_entry_t, shaped),
+    LONGS(persona_learned_entry_t, agenda.place), END
 };
 static const field_t model_fields[] = {
     LONGS(persona_model_t, origin), LONGS(persona_model_t, step), LONGS(persona_model_t, now),
@@ -59,10 +60,16 @@ static const field_t control_fields[] = {
     WORDS(persona_control_t, told), LONGS(persona_control_t, trim), LONGS(persona_control_t, day),
     LONGS(persona_control_t, count), LONGS(persona_control_t, first), LONGS(persona_control_t, kappa), END
 };
+static const field_t feedback_fields[] = {
+    LONGS(persona_feedback_t, past.origin), LONGS(persona_feedback_t, past.bin), WORDS(persona_feedback_t, past.count),
+    WORDS(persona_feedback_t, bucket), LONGS(persona_feedback_t, bucket_at), WORDS(persona_feedback_t, tried),
+    LONGS(persona_feedback_t, decided), LONGS(persona_feedback_t, turned), WORDS(persona_feedback_t, fallen),
+    WORDS(persona_feedback_t, size), WORDS(persona_feedback_t, target), END
+};
 static const field_t learned_fields[] = {LONGS(persona_learned_t, hit_rate), END};
 
 static const field_t *const tables[] = {entry_fields, model_fields, profile_fields, glm_fields, site_fields,
-                                        control_fields, learned_fields};
+                                        control_fields, learned_fields, feedback_fields};
 
 static apr_uint64_t digest(apr_uint64_t hash, const void *data, apr_size_t len)
 {
@@ -125,7 +132,8 @@ static apr_size_t length_of(const field_t *f)
 /* Length of an entry without its name and the length of that. */
 static apr_size_t entry_length(void)
 {
-    return length_of(entry_fields) + length_of(model_fields) + length_of(profile_fields) + length_of(glm_fields);
+    return length_of(entry_fields) + length_of(model_fields) + length_of(profile_fields) + length_of(glm_fields)
+           + length_of(feedback_fields);
 }
 
 /* Length of all before the number of entries. */
@@ -208,6 +216,7 @@ void persona_state_save(const persona_learned_t *learned, char **data, apr_size_
         to = write_fields(to, model_fields, &entry->model);
         to = write_fields(to, profile_fields, &entry->model.profile);
         to = write_fields(to, glm_fields, &entry->model.glm);
+        to = write_fields(to, feedback_fields, &entry->feedback);
     }
     memcpy(*data, magic, 4);
     put(*data + 4, VERSION, 4);
@@ -266,6 +275,8 @@ apr_status_t persona_state_load(persona_learned_t *learned, const char *data, ap
         from = read_fields(from, model_fields, &entry->model);
         from = read_fields(from, profile_fields, &entry->model.profile);
         from = read_fields(from, glm_fields, &entry->model.glm);
+        from = read_fields(from, feedback_fields, &entry->feedback);
+        persona_feedback_restored(&entry->feedback);
         persona_model_restored(&entry->model, &learned->site);
     }
     return APR_SUCCESS;

@@ -26,6 +26,10 @@
 /* Below this ratio nothing is worth its place at any price. */
 #define NOTHING 2e-5
 
+/* Of distributions as such: the least mean, for one of nothing would be infinitely surprised; and where to stop. */
+#define MEAN_LEAST .001
+#define LEVELS_MOST 20000
+
 static const float spreads[SPREADS] = {0,    .01f, .02f, .05f, .1f, .2f, .35f,
                                        .6f,  1,    1.6f, 2.5f, 4,   7,   12};
 static const float edges[PERSONA_TAIL_SIZES - 1] = {.03f, .2f, 1, 4, 16};
@@ -160,6 +164,48 @@ double persona_tail_arrival(persona_tail_t *const tails[2], const persona_demand
         tails[t]->seen[r][k + 1] += (float)share;
     }
     return price;
+}
+
+/* The log of the probability of nobody, and by what that of `k` is multiplied for one more. */
+static double log_nobody(double mean, double spread)
+{
+    return spread > 0 ? -log(1 + mean * spread) / spread : -mean;
+}
+
+static double one_more(double mean, double spread, int k)
+{
+    return spread > 0 ? (k * spread + 1) / (k + 1) * mean / (1 + mean * spread) : mean / (k + 1);
+}
+
+void persona_tail_levels(double mean, double spread, const double *quantile, int n, int *level)
+{
+    double m = mean > MEAN_LEAST ? mean : MEAN_LEAST, p = log_nobody(m, spread), below = exp(p);
+    int k, q = 0;
+
+    for (k = 0; k < LEVELS_MOST; k++) {
+        while (q < n && below >= quantile[q]) {
+            level[q++] = k;
+        }
+        if (q == n) {
+            return;
+        }
+        p += log(one_more(m, spread, k));
+        below += exp(p);
+    }
+    while (q < n) {
+        level[q++] = k;
+    }
+}
+
+double persona_tail_surprise(double mean, double spread, int count)
+{
+    double m = mean > MEAN_LEAST ? mean : MEAN_LEAST, p = log_nobody(m, spread);
+    int k;
+
+    for (k = 0; k < count; k++) {
+        p += log(one_more(m, spread, k));
+    }
+    return -p;
 }
 
 void persona_tail_forget(persona_tail_t *tail, double days)

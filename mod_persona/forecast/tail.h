@@ -61,6 +61,10 @@ void persona_tail_predict(persona_tail_t *const tails[2], const persona_demand_t
 /** An arrival that `rank` others preceded within the lead time, when the demand at its begin was `demand`. Gives the
  * price at which it would just have been served. */
 double persona_tail_arrival(persona_tail_t *const tails[2], const persona_demand_t *demand, int rank);
+/** The least levels with at least the shares `quantile` (rising, `n` of them) of a demand below or at them; and minus
+ * the log of the probability of exactly `count`. Uncorrected; a mean next to nothing counts as a thousandth. */
+void persona_tail_levels(double mean, double spread, const double *quantile, int n, int *level);
+double persona_tail_surprise(double mean, double spread, int count);
 void persona_tail_forget(persona_tail_t *tail, double days);
 void persona_tail_refresh(persona_tail_view_t *view, int regime, const persona_tail_t *own,
                           const persona_tail_t *site);

@@ -380,6 +380,8 @@ const command_rec persona_commands[] = {
                   "Price of one waiting user, in idle instance-minutes"),
     AP_INIT_TAKE1("PersonaHitRate", set_number, AT(hit_rate), RSRC_CONF,
                   "Instead of a price: the share of clicks that must find a ready instance"),
+    AP_INIT_TAKE1("PersonaEventFile", set_path, AT(event_file), RSRC_CONF,
+                  "File of known dates, JSON: holidays, courses"),
     AP_INIT_TAKE1(
         "PersonaHomeURL", set_string, AT(home_url), RSRC_CONF,
         "WebDAV folder of this server, as instances reach it, with one home for each user"),
@@ -528,6 +530,7 @@ void persona_config_settings(const persona_conf_t *conf, server_rec *s,
     settings->memcached = conf->memcached;
     settings->manager_user = conf->manager_user;
     settings->forecast = conf->forecast;
+    settings->event_file = conf->event_file;
     settings->home_url = conf->home_url;
     settings->session_host = conf->session_host;
     settings->wait_cost = conf->wait_cost;

@@ -37,7 +37,7 @@ APLOG_USE_MODULE(persona);
 typedef struct persona_conf_t {
     const char *directory;      /**< PersonaDirectory; NULL: the module does nothing */
     const char *state_dir, *key_file, *manager_user, *manager, *assets, *socket;
-    const char *memcached, *forecast, *home_url;
+    const char *memcached, *forecast, *home_url, *event_file;
     const char *session_host;   /**< PersonaSessionHost without its '*': ".desk.example.org"; NULL: none */
     apr_array_header_t *computes; /**< of persona_compute_conf_t */
     apr_interval_time_t schedule, timeout;

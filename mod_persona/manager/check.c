@@ -10,6 +10,7 @@
 #include "check.h"
 #include "database.h"
 #include "persona/catalog.h"
+#include "persona/dates.h"
 
 static const persona_compute_conf_t *find_compute(const persona_settings_t *settings,
                                                   const char *name)
@@ -43,12 +44,15 @@ static const char *compute_names(const persona_settings_t *settings, apr_pool_t 
 static const char *check_compute(const persona_compute_conf_t *conf, apr_pool_t *p)
 {
     const persona_compute_provider_t *provider = persona_compute_provider(conf->provider);
+    double limits[PERSONA_LIMITS];
+    const char *wrong;
 
     if (!provider) {
         return apr_psprintf(p, "there is no provider \"%s\"; this build has %s", conf->provider,
                             persona_compute_names(p));
     }
-    return provider->check_conf ? provider->check_conf(conf, p) : NULL;
+    wrong = persona_compute_limits(conf, limits, p);
+    return !wrong && provider->check_conf ? provider->check_conf(conf, p) : wrong;
 }
 
 static const char *check_persona(const persona_settings_t *settings, const persona_t *persona,
@@ -103,6 +107,33 @@ static int check_database(const persona_settings_t *settings, FILE *out, apr_poo
     return problem != NULL;
 }
 
+/** The site's known dates: the file itself, and the personas that it names. */
+static int check_events(const persona_settings_t *settings, const persona_catalog_t *catalog, FILE *out, apr_pool_t *p)
+{
+    apr_array_header_t *errors = apr_array_make(p, 4, sizeof(persona_error_t)), *events;
+    int i, k, count;
+
+    events = persona_dates_load(settings->event_file, errors, p);
+    count = errors->nelts;
+    for (i = 0; i < errors->nelts; i++) {
+        fprintf(out, "PersonaEventFile %s\n", persona_error_text(&APR_ARRAY_IDX(errors, i, persona_error_t), p));
+    }
+    for (i = 0; events && i < events->nelts; i++) {
+        const apr_array_header_t *ids = APR_ARRAY_IDX(events, i, persona_date_t).personas;
+
+        for (k = 0; ids && k < ids->nelts; k++) {
+            const char *id = APR_ARRAY_IDX(ids, k, const char *);
+
+            if (!persona_catalog_find(catalog, id)) {
+                fprintf(out, "PersonaEventFile %s: $.events[%d].personas[%d]: there is no persona \"%s\"; give the "
+                             "persona_id of a file in %s\n", settings->event_file, i, k, id, settings->directory);
+                count++;
+            }
+        }
+    }
+    return count;
+}
+
 int persona_manager_check(const persona_settings_t *settings, FILE *out, apr_pool_t *p)
 {
     persona_catalog_t *catalog;
@@ -139,6 +170,9 @@ int persona_manager_check(const persona_settings_t *settings, FILE *out, apr_poo
         if (!settings->session_host) {
             warn_of_origin(persona, out);
         }
+    }
+    if (settings->event_file) {
+        count += check_events(settings, catalog, out, p);
     }
     persona_catalog_release(catalog);
     return count;

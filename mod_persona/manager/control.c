@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file control.c
- * @brief The operations of the control socket: drain, refresh, retire, reload, audit, history.
+ * @brief The operations of the control socket: drain, refresh, retire, reload, audit, history, explain.
  */
 #include <string.h>
 
@@ -9,6 +9,7 @@
 
 #include "audit.h"
 #include "events.h"
+#include "explain.h"
 #include "monotonic.h"
 #include "ops.h"
 
@@ -210,7 +211,7 @@ static const char *deed(const char *op, const json_t *request, apr_pool_t *p)
     const char *words = op;
     int i;
 
-    if (!strcmp(op, "history") || (!strcmp(op, "audit") && !is_true(request, "repair"))) {
+    if (!strcmp(op, "history") || !strcmp(op, "explain") || (!strcmp(op, "audit") && !is_true(request, "repair"))) {
         return NULL;
     }
     for (i = 0; names[i]; i++) {
@@ -230,6 +231,7 @@ static const struct {
 } operations[] = {
     {"drain", op_drain},   {"refresh", op_refresh}, {"retire", op_retire},
     {"reload", op_reload}, {"audit", op_audit},     {"history", op_history},
+    {"explain", persona_explain},
 };
 
 json_t *persona_ops_control(persona_manager_t *m, const persona_ipc_peer_t *peer, const char *op,

@@ -14,6 +14,7 @@
 #include <apr_strings.h>
 
 #include "forecaster.h"
+#include "persona/dates.h"
 
 #define SAVE_EVERY  apr_time_from_sec(600)
 #define NOTES_MAX   4096
@@ -59,14 +60,18 @@ static void load(persona_manager_t *m, apr_pool_t *p)
 apr_status_t persona_forecaster_open(persona_manager_t *m, apr_pool_t *p)
 {
     const char *mode = m->settings->forecast ? m->settings->forecast : "shadow";
-    apr_status_t status = persona_forecast_create(&m->pattern, "pattern", p);
-    apr_pool_t *scratch;
+    apr_pool_t *scratch, *own;
+    apr_status_t status;
+
+    /* Of its own: the ticking thread allocates from it without the lock. */
+    apr_pool_create(&own, p);
+    status = persona_forecast_create(&m->pattern, "pattern", own);
 
     m->notes = apr_array_make(p, 64, sizeof(persona_note_t));
     if (status != APR_SUCCESS || !strcmp(mode, "off")) {
         return status;
     }
-    status = persona_forecast_create(&m->model, "model", p);
+    status = persona_forecast_create(&m->model, "model", own);
     if (status == APR_SUCCESS) {
         m->model_rules = !strcmp(mode, "on");
         m->model_saved = persona_manager_now(m);
@@ -100,6 +105,62 @@ void persona_forecaster_arrived(persona_manager_t *m, const char *persona_id, co
 void persona_forecaster_ended(persona_manager_t *m, const char *persona_id)
 {
     note(m, persona_id, NULL, NULL, 1);
+}
+
+static json_t *errors_json(const apr_array_header_t *errors, apr_pool_t *p)
+{
+    json_t *list = errors->nelts ? json_array() : NULL;
+    int i;
+
+    for (i = 0; i < errors->nelts; i++) {
+        const char *text = persona_error_text(&APR_ARRAY_IDX(errors, i, persona_error_t), p);
+
+        persona_log(PERSONA_LOG_ERR, 0, "%s", text);
+        json_array_append_new(list, json_string(text));
+    }
+    return list;
+}
+
+void persona_forecaster_dates(persona_manager_t *m)
+{
+    const char *path = m->settings->event_file;
+    apr_uint64_t stamp = path ? persona_dates_stamp(path) : 0;
+    apr_array_header_t *errors, *events;
+    apr_pool_t *p, *old = NULL;
+    json_t *said;
+
+    if (!path || stamp == m->events_stamp) {
+        return;
+    }
+    m->events_stamp = stamp;
+    apr_pool_create(&p, NULL);
+    errors = apr_array_make(p, 4, sizeof(persona_error_t));
+    events = persona_dates_load(path, errors, p);
+    if (events) {
+        pthread_mutex_lock(&m->model_lock);
+        if (m->model) {
+            persona_forecast_dates(m->model, events);
+        }
+        old = m->events_pool;
+        m->events_pool = p;
+        pthread_mutex_unlock(&m->model_lock);
+        persona_log(PERSONA_LOG_INFO, 0, "%d events are in force (%s)", events->nelts, path);
+    }
+    else {
+        persona_log(PERSONA_LOG_WARNING, 0, "%s: %s", path,
+                    m->events_pool ? "the events it had before stay in force" : "no event of it is in force");
+    }
+    said = errors_json(errors, p);
+    persona_manager_lock(m);
+    json_decref(m->events_errors);
+    m->events_errors = said;
+    persona_manager_unlock(m);
+    if (!events) {
+        apr_pool_destroy(p);
+    }
+    if (old) {
+        apr_pool_destroy(old);
+    }
 }
 
 typedef struct boot_t {
@@ -142,6 +203,7 @@ void persona_forecaster_feed(persona_manager_t *m, apr_pool_t *p)
     apr_array_clear(m->notes);
     boots = new_boots(m, p);
     persona_manager_unlock(m);
+    pthread_mutex_lock(&m->model_lock);
     for (i = 0; i < boots->nelts; i++) {
         const boot_t *boot = &APR_ARRAY_IDX(boots, i, boot_t);
 
@@ -157,23 +219,90 @@ void persona_forecaster_feed(persona_manager_t *m, apr_pool_t *p)
             persona_forecast_arrival(m->model, n->persona_id, n->user, *n->role ? n->role : NULL, n->at);
         }
     }
+    pthread_mutex_unlock(&m->model_lock);
+}
+
+/** How many times as much as the buffer's the model's pool has cost in a week. */
+static double cost_ratio(const persona_feedback_view_t *view)
+{
+    double buffer = view->week.pool[PERSONA_POOL_BUFFER].cost;
+
+    return buffer > 0 ? view->week.pool[PERSONA_POOL_MODEL].cost / buffer : 0;
+}
+
+/** Keep the scores for the status, and say where the pool leaves the forecast or comes back to it. */
+static void note_feedback(persona_manager_t *m, const persona_t *persona, const persona_feedback_view_t *view)
+{
+    persona_stock_t *stock;
+    int turned;
+
+    persona_manager_lock(m);
+    stock = persona_stock_of(m, persona->id);
+    turned = stock->feedback.fallen != view->fallen;
+    stock->feedback = *view;
+    persona_manager_unlock(m);
+    if (!turned || !m->model_rules) {
+        return;
+    }
+    if (view->fallen) {
+        persona_log(PERSONA_LOG_WARNING, 0,
+                    "persona %s: in seven days and %.0f claims the forecast cost %.2f times as much as a buffer: its "
+                    "pool holds %d until that changes",
+                    persona->id, view->week.claims, cost_ratio(view), view->buffer);
+        return;
+    }
+    persona_log(PERSONA_LOG_NOTICE, 0, "persona %s: the forecast costs no more than a buffer now, and rules again",
+                persona->id);
 }
 
 void persona_forecaster_target(persona_manager_t *m, const persona_t *persona, persona_target_t *target,
                                persona_target_t *model)
 {
     apr_time_t now = persona_manager_now(m);
+    persona_feedback_view_t view;
 
     memset(model, 0, sizeof(*model));
+    memset(&view, 0, sizeof(view));
+    pthread_mutex_lock(&m->model_lock);
     if (m->model) {
         persona_forecast_target(m->model, persona, now, model);
+        persona_forecast_feedback(m->model, persona, now, &view);
+    }
+    if (!m->model_rules) {
+        persona_forecast_target(m->pattern, persona, now, target);
+    }
+    pthread_mutex_unlock(&m->model_lock);
+    if (m->model) {
+        note_feedback(m, persona, &view);
     }
     if (m->model_rules) {
         *target = *model;
+        if (model->fallen) {
+            target->ready = model->buffer;
+            apr_snprintf(target->reason, sizeof(target->reason),
+                         "buffer: the forecast cost %.2f times as much in seven days", cost_ratio(&view));
+        }
     }
-    else {
-        persona_forecast_target(m->pattern, persona, now, target);
+}
+
+void persona_forecaster_worth(persona_manager_t *m, const persona_t *persona, int n, double *worth)
+{
+    pthread_mutex_lock(&m->model_lock);
+    persona_forecast_worth(m->model ? m->model : m->pattern, persona, n, worth);
+    pthread_mutex_unlock(&m->model_lock);
+}
+
+apr_status_t persona_forecaster_explain(persona_manager_t *m, const persona_t *persona, apr_time_t at,
+                                        persona_explanation_t *explanation, apr_pool_t *p)
+{
+    apr_status_t status = APR_ENOTIMPL;
+
+    if (m->model) {
+        pthread_mutex_lock(&m->model_lock);
+        status = persona_forecast_explain(m->model, persona, at, explanation, p);
+        pthread_mutex_unlock(&m->model_lock);
     }
+    return status;
 }
 
 static apr_status_t write_state(const char *path, const char *data, apr_size_t len, apr_pool_t *p)
@@ -213,7 +342,9 @@ void persona_forecaster_save(persona_manager_t *m, int now, apr_pool_t *p)
         return;
     }
     m->model_saved = at;
+    pthread_mutex_lock(&m->model_lock);
     persona_forecast_save(m->model, &data, &len, p);
+    pthread_mutex_unlock(&m->model_lock);
     if (!len) {
         return;
     }

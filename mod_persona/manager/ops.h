@@ -7,7 +7,8 @@
  * {"off": true} to fill the pools again, {"sessions": true} to end the sessions too (`all` implies it);
  * `refresh` {"persona": id}; `retire` {"instance": uuid, ["force": true]}; `end` {"session": S}; `reload`;
  * `history` {["user"], ["persona"], ["instance"], ["since": us], ["before": id, or with hours an hour],
- * ["limit": n], ["hours": true]} -> rows (as persona_history_read() gives them), more: bool, scope.
+ * ["limit": n], ["hours": true]} -> rows (as persona_history_read() gives them), more: bool, scope;
+ * `explain` {"persona": id, ["at": us]}, see explain.h.
  */
 #ifndef PERSONA_MANAGER_OPS_H
 #define PERSONA_MANAGER_OPS_H

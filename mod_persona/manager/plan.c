@@ -8,11 +8,13 @@
  * each too many. People who wait come before the forecast. An instance that is stale (its persona was edited) is
  * never published; a few are replaced at a time, and only as current ones take their place.
  */
+#include <math.h>
 #include <string.h>
 
 #include <apr_strings.h>
 
 #include "boot.h"
+#include "forecast/share.h"
 #include "forecaster.h"
 #include "plan.h"
 
@@ -63,6 +65,27 @@ static census_t take_census(persona_manager_t *m, const persona_t *persona)
         }
     }
     return census;
+}
+
+static int has_limits(const persona_site_t *site)
+{
+    int k;
+
+    for (k = 0; k < PERSONA_LIMITS; k++) {
+        if (site->limits[k] >= 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/** What an instance of the persona takes. */
+static void need_of(const persona_t *persona, double *need)
+{
+    need[PERSONA_LIMIT_CPUS] = persona->resources.cpu;
+    need[PERSONA_LIMIT_MEMORY] = (double)persona->resources.memory;
+    need[PERSONA_LIMIT_GPUS] = persona->resources.gpu_count;
+    need[PERSONA_LIMIT_INSTANCES] = 1;
 }
 
 static int boots_under_way(persona_manager_t *m, const persona_site_t *site)
@@ -183,9 +206,59 @@ static void trim(persona_manager_t *m, const persona_t *persona, persona_stock_t
     }
 }
 
+/** With the lock: what the instances of a compute take, by what their personas say now; one of a persona that is gone
+ * counts as an instance alone. */
+static void taken_of(persona_manager_t *m, const persona_catalog_t *catalog, const persona_site_t *site,
+                     int sessions_only, double *taken)
+{
+    apr_hash_index_t *hi;
+    int k;
+
+    memset(taken, 0, PERSONA_LIMITS * sizeof(*taken));
+    for (hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
+        const persona_entry_t *e = apr_hash_this_val(hi);
+        const persona_t *persona;
+        double need[PERSONA_LIMITS] = {0, 0, 0, 1};
+
+        if (strcmp(e->compute, site->conf->name) ||
+            (sessions_only && !*e->session && !*e->token && !*e->unsure && e->state != PERSONA_INSTANCE_ASSIGNED)) {
+            continue;
+        }
+        persona = persona_catalog_find(catalog, e->persona_id);
+        if (persona) {
+            need_of(persona, need);
+        }
+        for (k = 0; k < PERSONA_LIMITS; k++) {
+            taken[k] += need[k];
+        }
+    }
+}
+
+/** With the lock: how many more of this persona its compute has room for. */
+static int room_of(persona_manager_t *m, const persona_catalog_t *catalog, const persona_t *persona, int room)
+{
+    const persona_site_t *site = persona_site_find(m, persona->environment.compute);
+    double taken[PERSONA_LIMITS], need[PERSONA_LIMITS];
+    int k;
+
+    if (!site || !has_limits(site)) {
+        return room;
+    }
+    taken_of(m, catalog, site, 0, taken);
+    need_of(persona, need);
+    for (k = 0; k < PERSONA_LIMITS; k++) {
+        if (site->limits[k] >= 0 && need[k] > 0) {
+            double more = floor((site->limits[k] - taken[k]) / need[k] + 1e-9);
+
+            room = more < room ? (int)(more > 0 ? more : 0) : room;
+        }
+    }
+    return room;
+}
+
 /** With the lock. */
-static void decide(persona_manager_t *m, const persona_t *persona, persona_stock_t *stock,
-                   persona_tasks_t *tasks, apr_pool_t *p)
+static void decide(persona_manager_t *m, const persona_catalog_t *catalog, const persona_t *persona,
+                   persona_stock_t *stock, persona_tasks_t *tasks, apr_pool_t *p)
 {
     census_t c = take_census(m, persona);
     int wanted = stock->target.ready > stock->waiting ? stock->target.ready : stock->waiting;
@@ -194,6 +267,7 @@ static void decide(persona_manager_t *m, const persona_t *persona, persona_stock
     if (stock->drained || m->drained) {
         wanted = 0;
     }
+    room = room_of(m, catalog, persona, room);
     make_more(m, persona, stock, &c, wanted, room, tasks, p);
     replace_stale(m, persona, &c, wanted, room);
     trim(m, persona, stock, &c, wanted);
@@ -359,11 +433,97 @@ static void drop_removed(persona_manager_t *m, const persona_catalog_t *catalog,
     }
 }
 
+/** With the lock. */
+static void set_target(persona_manager_t *m, persona_stock_t *stock, const persona_target_t *target)
+{
+    persona_decision_t *decision;
+
+    if (!stock->decision_count || target->ready != stock->target.ready) {
+        decision = &stock->decisions[stock->decision_count++ % PERSONA_DECISIONS_KEPT];
+        decision->at = persona_manager_now(m);
+        decision->ready = target->ready;
+        decision->expected = target->expected;
+        persona_copy(decision->reason, target->reason);
+    }
+    stock->target = *target;
+}
+
+/** Targets that are asked of one compute, and do not fit together, are cut to what it has room for. */
+static void share_site(persona_manager_t *m, const persona_catalog_t *catalog, const persona_site_t *site,
+                       persona_target_t *targets, apr_pool_t *p)
+{
+    int n = catalog->personas->nelts, count = 0, i, k;
+    persona_share_t *shares = apr_pcalloc(p, (apr_size_t)(n + 1) * sizeof(*shares));
+    int *whose = apr_pcalloc(p, (apr_size_t)(n + 1) * sizeof(*whose));
+    double room[PERSONA_LIMITS], taken[PERSONA_LIMITS], *worth;
+
+    for (i = 0; i < n; i++) {
+        const persona_t *persona = APR_ARRAY_IDX(catalog->personas, i, const persona_t *);
+        persona_share_t *share = &shares[count];
+        census_t c;
+
+        if (strcmp(persona->environment.compute, site->conf->name)) {
+            continue;
+        }
+        worth = apr_palloc(p, (apr_size_t)(targets[i].ready + 1) * sizeof(*worth));
+        persona_forecaster_worth(m, persona, targets[i].ready, worth);
+        persona_manager_lock(m);
+        c = take_census(m, persona);
+        share->least = persona_stock_of(m, persona->id)->waiting;
+        persona_manager_unlock(m);
+        share->least = share->least > persona->pool.min ? share->least : persona->pool.min;
+        share->wish = targets[i].ready;
+        share->held = c.ready + c.creating + c.stale;
+        share->worth = worth;
+        need_of(persona, share->need);
+        whose[count++] = i;
+    }
+    persona_manager_lock(m);
+    taken_of(m, catalog, site, 1, taken);
+    persona_manager_unlock(m);
+    for (k = 0; k < PERSONA_LIMITS; k++) {
+        room[k] = site->limits[k] < 0 ? -1 : site->limits[k] > taken[k] ? site->limits[k] - taken[k] : 0;
+    }
+    if (!persona_share(shares, count, room)) {
+        return;
+    }
+    for (i = 0; i < count; i++) {
+        persona_target_t *target = &targets[whose[i]];
+
+        if (shares[i].granted < target->ready) {
+            apr_snprintf(target->reason, sizeof(target->reason), "shared: %d would be worth their place, compute %.40s "
+                         "has room for %d", target->ready, site->conf->name, shares[i].granted);
+            target->ready = shares[i].granted;
+        }
+    }
+}
+
+/** The targets of all personas, within what their computes have room for. */
+static void make_targets(persona_manager_t *m, const persona_catalog_t *catalog, persona_target_t *targets,
+                         persona_target_t *models, apr_pool_t *p)
+{
+    int i;
+
+    for (i = 0; i < catalog->personas->nelts; i++) {
+        persona_forecaster_target(m, APR_ARRAY_IDX(catalog->personas, i, const persona_t *), &targets[i], &models[i]);
+    }
+    for (i = 0; i < m->site_count; i++) {
+        if (has_limits(&m->sites[i])) {
+            share_site(m, catalog, &m->sites[i], targets, p);
+        }
+    }
+}
+
 void persona_plan(persona_manager_t *m, const persona_catalog_t *catalog, int full, apr_pool_t *p)
 {
+    apr_size_t size = (apr_size_t)(catalog->personas->nelts + 1) * sizeof(persona_target_t);
+    persona_target_t *targets = full ? apr_pcalloc(p, size) : NULL, *models = full ? apr_pcalloc(p, size) : NULL;
     persona_tasks_t tasks;
     int i;
 
+    if (full) {
+        make_targets(m, catalog, targets, models, p);
+    }
     persona_tasks_init(&tasks, p);
     for (i = 0; i < catalog->personas->nelts; i++) {
         const persona_t *persona = APR_ARRAY_IDX(catalog->personas, i, const persona_t *);
@@ -376,14 +536,15 @@ void persona_plan(persona_manager_t *m, const persona_catalog_t *catalog, int fu
         model = stock->model;
         persona_manager_unlock(m);
         if (full) {
-            persona_forecaster_target(m, persona, &target, &model);
+            target = targets[i];
+            model = models[i];
         }
         tend_line(m, persona, stock, p);
         persona_manager_lock(m);
-        stock->target = target;
+        set_target(m, stock, &target);
         stock->model = model;
         if (stock->planner) {
-            decide(m, persona, stock, &tasks, p);
+            decide(m, catalog, persona, stock, &tasks, p);
         }
         persona_manager_unlock(m);
         persona_tasks_push(&tasks);

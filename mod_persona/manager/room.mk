@@ -18,6 +18,8 @@ libpersona_manager_la_SOURCES = \
 	mod_persona/manager/database.h \
 	mod_persona/manager/events.c \
 	mod_persona/manager/events.h \
+	mod_persona/manager/explain.c \
+	mod_persona/manager/explain.h \
 	mod_persona/manager/forecaster.c \
 	mod_persona/manager/forecaster.h \
 	mod_persona/manager/history.c \

@@ -67,6 +67,7 @@ static apr_status_t open_site(persona_manager_t *m, persona_site_t *site,
     const persona_compute_provider_t *provider = persona_compute_provider(conf->provider);
     const char *boots = conf->options ? apr_table_get(conf->options, "boots") : NULL;
     persona_result_t res = {0};
+    const char *wrong;
     apr_status_t status;
 
     if (!provider) {
@@ -79,6 +80,10 @@ static apr_status_t open_site(persona_manager_t *m, persona_site_t *site,
     site->boots_max = boots ? atoi(boots) : BOOTS_DEFAULT;
     if (site->boots_max < 1) {
         site->boots_max = 1;
+    }
+    wrong = persona_compute_limits(conf, site->limits, m->pool);
+    if (wrong) {
+        persona_log(PERSONA_LOG_ERR, 0, "compute %s: %s; it goes without such limits", conf->name, wrong);
     }
     persona_monotonic_cond(&site->wake);
     status = provider->open(&site->compute, conf, settings->ns, settings->timeout, &res, m->pool);
@@ -151,6 +156,7 @@ apr_status_t persona_manager_create(persona_manager_t **manager, const persona_s
         keys[i] = persona_settings_key(settings, i, "record", p);
     }
     pthread_mutex_init(&m->lock, NULL);
+    pthread_mutex_init(&m->model_lock, NULL);
     persona_monotonic_cond(&m->changed);
     m->entries = apr_hash_make(p);
     m->sessions = apr_hash_make(p);
@@ -220,6 +226,7 @@ void persona_manager_tick(persona_manager_t *m, int full, apr_pool_t *p)
 
     if (full) {
         refresh_catalog(m, p);
+        persona_forecaster_dates(m);
         persona_forecaster_feed(m, p);
         persona_forecaster_save(m, 0, p);
     }

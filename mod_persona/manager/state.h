@@ -150,11 +150,23 @@ typedef struct persona_demand_t {
     apr_time_t arrived, seen;
 } persona_demand_t;
 
+/** A target that took another's place, and why. */
+typedef struct persona_decision_t {
+    apr_time_t at;
+    int ready;
+    double expected;
+    char reason[128];
+} persona_decision_t;
+#define PERSONA_DECISIONS_KEPT 64
+
 /** One persona's stock, as long as the manager lives. */
 typedef struct persona_stock_t {
     char persona_id[PERSONA_NAME_MAX + 1];
     persona_target_t target;
     persona_target_t model; /**< what the model says, whether it is followed or not; reason "": there is none */
+    persona_decision_t decisions[PERSONA_DECISIONS_KEPT]; /**< ring of the last targets that differed */
+    unsigned decision_count;
+    persona_feedback_view_t feedback; /**< how the model has done; all 0 where there is none */
     int planner; /**< this manager plans for it */
     int waiting; /**< people in line */
     int drained;
@@ -182,6 +194,7 @@ typedef struct persona_site_t {
     persona_crew_t *claims, *work;
     persona_crew_t *retires; /**< few: they wait for machines to end, and must not hold up what people wait for */
     int boots_max;
+    double limits[PERSONA_LIMITS]; /**< of all its instances together; < 0: none */
     pthread_cond_t wake;
     int woken;
     int observed;          /**< was read at least once */
@@ -213,10 +226,13 @@ struct persona_manager_t {
     persona_clock_cb *clock;  /**< NULL: the system's */
     void *clock_baton;
     int wake_fd;                  /**< eventfd of the tick; -1: none */
-    /* of the ticking thread only, see forecaster.c */
+    /* of the ticking thread, but for those who explain: see forecaster.c */
+    pthread_mutex_t model_lock;          /**< around each use of pattern and model; never taken under `lock` */
     persona_forecast_t *pattern, *model; /**< model NULL: PersonaForecast off */
     int model_rules;                     /**< its targets are followed; else the pattern's */
     apr_time_t model_saved;
+    apr_pool_t *events_pool;   /**< of the site's known dates, which the model borrows; NULL: none yet */
+    apr_uint64_t events_stamp; /**< of their file when it was last read; 0: never */
     int model_unsaved; /**< the last attempt to keep its state failed */
 
     pthread_mutex_t lock;
@@ -236,6 +252,7 @@ struct persona_manager_t {
     apr_uint64_t catalog_stamp;
     int reload;              /**< read the catalog at the next tick whatever its stamp */
     unsigned catalogs_read;
+    json_t *events_errors;   /**< array of what is wrong with PersonaEventFile; NULL: nothing */
     int drained;
     apr_time_t index_retry; /**< the index failed: leave it alone until then; 0: it answers */
     int index_failed;

@@ -103,7 +103,7 @@ static const char *stock_problem(persona_manager_t *m, const persona_t *persona,
         return site->problem;
     }
     if (stock->no_capacity) {
-        return "pool.max is reached";
+        return "pool.max is reached, or the limits of its PersonaCompute";
     }
     return stock->problem;
 }
@@ -177,6 +177,41 @@ json_t *persona_status_progress(persona_manager_t *m, const persona_t *persona)
                      text_or_null(stock_problem(m, persona, stock)));
 }
 
+static double ratio(double part, double whole)
+{
+    return whole > 0 ? part / whole : 0;
+}
+
+static json_t *forecast_json(const persona_scores_t *week, int which)
+{
+    const persona_forecast_score_t *f = &week->forecast[which];
+
+    return json_pack("{s:f, s:f, s:f, s:f}", "coverage", ratio(f->covered, week->windows), "pinball",
+                     ratio(f->pinball, week->windows), "log_score", ratio(f->log, week->windows), "bias",
+                     ratio(f->expected - week->seen, week->windows));
+}
+
+static json_t *pool_json(const persona_scores_t *week, int which)
+{
+    const persona_pool_score_t *pool = &week->pool[which];
+
+    return json_pack("{s:f, s:f, s:f}", "hit_rate", ratio(pool->hits, week->claims), "idle_hours",
+                     pool->idle / 3600.0, "cost_hours", pool->cost / 3600.0);
+}
+
+static json_t *feedback_json(const persona_feedback_view_t *view)
+{
+    const persona_scores_t *week = &view->week;
+    json_t *model = forecast_json(week, PERSONA_FORECAST_MODEL), *naive = forecast_json(week, PERSONA_FORECAST_NAIVE);
+
+    json_object_update_new(model, pool_json(week, PERSONA_POOL_MODEL));
+    json_object_update_new(naive, pool_json(week, PERSONA_POOL_NAIVE));
+    return json_pack("{s:i, s:i, s:o, s:o, s:o, s:b, s:I, s:i}", "forecasts", (int)week->windows, "claims",
+                     (int)week->claims, "model", model, "seasonal_naive", naive, "buffer",
+                     pool_json(week, PERSONA_POOL_BUFFER), "fallen", view->fallen, "turned",
+                     (json_int_t)(view->turned * APR_USEC_PER_SEC), "buffer_size", view->buffer);
+}
+
 static json_t *persona_json(persona_manager_t *m, const persona_t *persona)
 {
     const persona_stock_t *stock = persona_stock_of(m, persona->id);
@@ -202,7 +237,8 @@ static json_t *persona_json(persona_manager_t *m, const persona_t *persona)
     if (*stock->model.reason) {
         json_object_set_new(json, "model", json_pack("{s:i, s:f, s:s, s:b}", "target", stock->model.ready, "expected",
                                                      stock->model.expected, "reason", stock->model.reason, "rules",
-                                                     m->model_rules));
+                                                     m->model_rules && !stock->feedback.fallen));
+        json_object_set_new(json, "feedback", feedback_json(&stock->feedback));
     }
     json_object_set_new(json, "problem", text_or_null(stock_problem(m, persona, stock)));
     json_object_set_new(json, "boot", boot ? boot : json_null());
@@ -309,6 +345,7 @@ json_t *persona_status_document(persona_manager_t *m, const char *user, apr_pool
         json_array_append_new(stale, json_string(APR_ARRAY_IDX(catalog->stale, i, const char *)));
     }
     persona_manager_lock(m);
+    json_array_extend(errors, m->events_errors);
     for (i = 0; i < catalog->personas->nelts; i++) {
         json_array_append_new(
             personas, persona_json(m, APR_ARRAY_IDX(catalog->personas, i, const persona_t *)));

@@ -9,7 +9,11 @@
  *  "personas": [{"id", "app", "title", "compute", "target", "expected", "target_reason", "min", "max", "planner": bool,
  *    "ready", "creating", "assigned", "stale", "retiring", "waiting", "claims", "cold_claims", "drained": bool,
  *    "state": "ok" | "failing" | "no-capacity" | "compute-down", "problem": text | null,
- *    "boot": {"count", "p10", "p50", "p90"} (seconds) | null}...],
+ *    "boot": {"count", "p10", "p50", "p90"} (seconds) | null,
+ *    "model": {"target", "expected", "reason", "rules": bool}, "feedback": {of the last seven days
+ *      "forecasts", "claims", "model", "seasonal_naive": {"coverage" (of 90 %), "pinball", "log_score", "bias",
+ *      "hit_rate", "idle_hours", "cost_hours"}, "buffer": {"hit_rate", "idle_hours", "cost_hours"},
+ *      "fallen": bool, "turned": us, "buffer_size"}; both only where there is a model}...],
  *  "computes": [{"name", "provider", "address", "up": bool, "problem": text | null, "down_since": us | 0,
  *    "read": us, "instances", "booting", "boots_max", "drained": bool}...],
  *  "sessions": [{"session", "user", "app", "persona", "instance", "compute", "host", "started", "streams",

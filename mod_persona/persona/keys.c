@@ -13,6 +13,7 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
+#include "dates.h"
 #include "keys.h"
 #include "text.h"
 #include "tz.h"
@@ -131,8 +132,8 @@ static const persona_key_t daily_keys[] = {
     DAY_KEY("fri", 5), DAY_KEY("sat", 6), DAY_KEY("sun", 0), END,
 };
 
-static void read_zone(persona_reader_t *reader, const persona_key_t *key, json_t *json,
-                      const persona_node_t *node, void *to)
+void persona_keys_read_zone(persona_reader_t *reader, const persona_key_t *key, json_t *json,
+                            const persona_node_t *node, void *to)
 {
     persona_key_t text = {.type = PERSONA_KEY_TEXT, .max = PERSONA_NAME_MAX, .right = key->right};
     const char **zone = to;
@@ -149,7 +150,7 @@ static void read_zone(persona_reader_t *reader, const persona_key_t *key, json_t
 }
 
 static const persona_key_t usage_keys[] = {
-    OTHER("timezone", 1, OF(persona_usage_t, timezone), read_zone, NULL, "\"Europe/Berlin\""),
+    OTHER("timezone", 1, OF(persona_usage_t, timezone), persona_keys_read_zone, NULL, "\"Europe/Berlin\""),
     OTHER("hourly", 1, OF(persona_usage_t, hourly), read_hourly, NULL,
           "24 of \"low\", \"medium\" or \"high\""),
     OBJECT("daily", 0, OF(persona_usage_t, daily), daily_keys),
@@ -394,6 +395,8 @@ const persona_key_t persona_keys[] = {
     OTHER("user_role_affinity", 1, OF(persona_t, affinity), read_affinity, affinity_keys,
           "[\"engineer\"]"),
     OTHER("auto_scale_rules", 1, OF(persona_t, rules), read_rules, rule_keys, "[]"),
+    OTHER("events", 0, OF(persona_t, events), persona_dates_read, persona_date_keys,
+          "[{\"date\": \"2026-12-24\", \"like\": \"sun\"}]"),
     OBJECT("pool", 0, OF(persona_t, pool), pool_keys),
     END,
 };

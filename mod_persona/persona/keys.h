@@ -10,6 +10,9 @@
 
 /** The top level of a persona file; the struct is a persona_t. */
 extern const persona_key_t persona_keys[];
+/** Reads a time zone; `to` is the timezone of a persona_usage_t, and its zone is filled, too. */
+void persona_keys_read_zone(persona_reader_t *reader, const persona_key_t *key, json_t *json,
+                            const persona_node_t *node, void *to);
 /** What a persona has where its file is silent. */
 void persona_keys_defaults(persona_t *persona);
 /** Call `each` for every key of a persona file, depth first: "auto_scale_rules[].action.cpu". */

@@ -4,6 +4,8 @@ libpersona_persona_la_SOURCES = \
 	mod_persona/persona/catalog.c \
 	mod_persona/persona/checks.c \
 	mod_persona/persona/digest.c \
+	mod_persona/persona/document.c \
+	mod_persona/persona/dates.c \
 	mod_persona/persona/folder.c \
 	mod_persona/persona/keys.c \
 	mod_persona/persona/log.c \
@@ -16,6 +18,8 @@ libpersona_persona_la_SOURCES = \
 	mod_persona/persona/units.c \
 	mod_persona/persona/catalog.h \
 	mod_persona/persona/digest.h \
+	mod_persona/persona/document.h \
+	mod_persona/persona/dates.h \
 	mod_persona/persona/fault.h \
 	mod_persona/persona/folder.h \
 	mod_persona/persona/keys.h \

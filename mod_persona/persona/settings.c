@@ -34,7 +34,7 @@ static const field_t fields[] = {
     FIELD(memcached, FIELD_STRING, 0),  FIELD(ns, FIELD_STRING, 1),
     FIELD(manager_user, FIELD_STRING, 0), FIELD(forecast, FIELD_STRING, 0),
     FIELD(home_url, FIELD_STRING, 0),   FIELD(control, FIELD_STRING, 0),
-    FIELD(session_host, FIELD_STRING, 0),
+    FIELD(session_host, FIELD_STRING, 0), FIELD(event_file, FIELD_STRING, 0),
     FIELD(wait_cost, FIELD_REAL, 0),    FIELD(hit_rate, FIELD_REAL, 0),
     FIELD(schedule, FIELD_INTERVAL, 1), FIELD(timeout, FIELD_INTERVAL, 1),
     FIELD(log_level, FIELD_INT, 0),     FIELD(secret, FIELD_STRING, 0),

@@ -21,6 +21,7 @@ typedef struct persona_settings_t {
     const char *keys[2]; /**< site keys, hexadecimal: the one that signs, and another that is valid too, or NULL */
     const char *manager_user;   /**< PersonaManagerUser */
     const char *forecast;       /**< PersonaForecast: on, shadow, off */
+    const char *event_file;     /**< PersonaEventFile: known dates of the site, NULL: none */
     const char *session_host;   /**< PersonaSessionHost without its '*', NULL: none */
     const char *home_url;       /**< PersonaHomeURL: where instances mount homes from, NULL: none */
     const char *control;        /**< path of the control socket of personactl */

@@ -5,10 +5,12 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <apr_strings.h>
 
 #include "persona/catalog.h"
+#include "persona/dates.h"
 #include "persona/keys.h"
 #include "persona/match.h"
 #include "persona/text.h"
@@ -23,6 +25,24 @@ static void print_errors(const persona_catalog_t *catalog, const char *dir, apr_
             error.file = apr_pstrcat(p, dir, "/", error.file, NULL);
         }
         fprintf(stderr, "%s\n", persona_error_text(&error, p));
+    }
+}
+
+/** The site's known dates, where they lie in the folder: their errors are added to the catalog's. */
+static void check_events(persona_catalog_t *catalog, const char *dir, apr_pool_t *p)
+{
+    const char *path = apr_pstrcat(p, dir, "/events.json", NULL);
+    apr_array_header_t *errors = apr_array_make(p, 4, sizeof(persona_error_t));
+
+    if (access(path, F_OK) != 0) {
+        return;
+    }
+    persona_dates_load(path, errors, p);
+    for (int i = 0; i < errors->nelts; i++) {
+        persona_error_t *error = &APR_ARRAY_IDX(errors, i, persona_error_t);
+
+        error->file = "events.json";
+        APR_ARRAY_PUSH(catalog->errors, persona_error_t) = *error;
     }
 }
 
@@ -64,6 +84,7 @@ static int check(const persona_tool_args_t *args, apr_pool_t *p)
         fputs("personactl: out of memory\n", stderr);
         return PERSONA_TOOL_PROBLEMS;
     }
+    check_events(catalog, dir, p);
     problems = catalog->errors->nelts;
     if (args->json) {
         persona_tool_print(json_pack("{s:o, s:o}", "personas", personas_to_json(catalog), "errors",

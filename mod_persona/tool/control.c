@@ -46,8 +46,7 @@ static const char *socket_path(const persona_tool_args_t *args)
     return path ? path : places[0];
 }
 
-/** The answer, or NULL: then it has been said what is wrong. Gives the request up. */
-static json_t *ask(const persona_tool_args_t *args, json_t *request, apr_pool_t *p)
+json_t *persona_tool_ask(const persona_tool_args_t *args, json_t *request, apr_pool_t *p)
 {
     const char *path = socket_path(args);
     json_t *answer = NULL;
@@ -252,7 +251,7 @@ static void print_sessions(const json_t *document, apr_pool_t *p)
 
 static int status(const persona_tool_args_t *args, apr_pool_t *p)
 {
-    json_t *document = ask(args, json_pack("{s:s}", "op", "status"), p);
+    json_t *document = persona_tool_ask(args, json_pack("{s:s}", "op", "status"), p);
     const json_t *error;
     size_t i;
 
@@ -281,7 +280,7 @@ static int status(const persona_tool_args_t *args, apr_pool_t *p)
 
 static int sessions(const persona_tool_args_t *args, apr_pool_t *p)
 {
-    json_t *document = ask(args, json_pack("{s:s}", "op", "status"), p);
+    json_t *document = persona_tool_ask(args, json_pack("{s:s}", "op", "status"), p);
 
     if (!document) {
         return PERSONA_TOOL_PROBLEMS;
@@ -300,7 +299,7 @@ static int sessions(const persona_tool_args_t *args, apr_pool_t *p)
 static int ask_and_tell(const persona_tool_args_t *args, json_t *request, const char *count,
                         const char *words, apr_pool_t *p)
 {
-    json_t *answer = ask(args, request, p);
+    json_t *answer = persona_tool_ask(args, request, p);
 
     if (!answer) {
         return PERSONA_TOOL_PROBLEMS;
@@ -356,7 +355,7 @@ static int retire(const persona_tool_args_t *args, apr_pool_t *p)
 /** The whole session id from what `sessions` shows of it; NULL, and said: none or several. */
 static const char *whole_session(const persona_tool_args_t *args, const char *start, apr_pool_t *p)
 {
-    json_t *document = ask(args, json_pack("{s:s}", "op", "status"), p);
+    json_t *document = persona_tool_ask(args, json_pack("{s:s}", "op", "status"), p);
     const char *found = NULL;
     const json_t *session;
     int count = 0;
@@ -397,7 +396,7 @@ static int end(const persona_tool_args_t *args, apr_pool_t *p)
 
 static int reload(const persona_tool_args_t *args, apr_pool_t *p)
 {
-    json_t *answer = ask(args, json_pack("{s:s}", "op", "reload"), p);
+    json_t *answer = persona_tool_ask(args, json_pack("{s:s}", "op", "reload"), p);
     const json_t *error;
     int problems;
     size_t i;
@@ -421,7 +420,7 @@ static int reload(const persona_tool_args_t *args, apr_pool_t *p)
 
 static int audit(const persona_tool_args_t *args, apr_pool_t *p)
 {
-    json_t *answer = ask(args, json_pack("{s:s, s:b}", "op", "audit", "repair", has(args, "repair")), p);
+    json_t *answer = persona_tool_ask(args, json_pack("{s:s, s:b}", "op", "audit", "repair", has(args, "repair")), p);
     const json_t *one;
     int holds;
     size_t i;
@@ -555,13 +554,14 @@ static json_t *history_rows(const persona_tool_args_t *args, apr_time_t since, i
 
     *more = 1;
     while (*more && (!limit || (int)json_array_size(all) < limit)) {
-        json_t *answer = ask(args, json_pack("{s:s, s:s*, s:s*, s:s*, s:I, s:I, s:i, s:b}", "op", "history", "user",
-                                             apr_table_get(args->options, "user"), "persona",
-                                             apr_table_get(args->options, "persona"), "instance",
-                                             apr_table_get(args->options, "instance"), "since", (json_int_t)since,
-                                             "before", before, "limit",
-                                             limit ? limit - (int)json_array_size(all) : 0, "hours",
-                                             has(args, "hours")), p);
+        json_t *request = json_pack("{s:s, s:s*, s:s*, s:s*, s:I, s:I, s:i, s:b}", "op", "history", "user",
+                                    apr_table_get(args->options, "user"), "persona",
+                                    apr_table_get(args->options, "persona"), "instance",
+                                    apr_table_get(args->options, "instance"), "since", (json_int_t)since,
+                                    "before", before, "limit",
+                                    limit ? limit - (int)json_array_size(all) : 0, "hours",
+                                    has(args, "hours"));
+        json_t *answer = persona_tool_ask(args, request, p);
         json_t *rows = json_object_get(answer, "rows");
         size_t count = json_array_size(rows);
 
@@ -622,20 +622,15 @@ static int history(const persona_tool_args_t *args, apr_pool_t *p)
     return PERSONA_TOOL_OK;
 }
 
-#define SOCKET_OPTION                                                                              \
-    {                                                                                              \
-        "socket", 's', 1,                                                                          \
-            "the manager's control socket: PersonaSocket with \".control\" behind it"              \
-    }
 #define END_OF_OPTIONS                                                                             \
     {                                                                                              \
         NULL, 0, 0, NULL                                                                           \
     }
 
-static const apr_getopt_option_t plain_options[] = {SOCKET_OPTION, PERSONA_TOOL_JSON,
+static const apr_getopt_option_t plain_options[] = {PERSONA_TOOL_SOCKET, PERSONA_TOOL_JSON,
                                                     END_OF_OPTIONS};
 static const apr_getopt_option_t drain_options[] = {
-    SOCKET_OPTION,
+    PERSONA_TOOL_SOCKET,
     {"compute", 'c', 1, "drain this PersonaCompute: nothing more is made there"},
     {"all", 'a', 0, "drain everything, sessions too"},
     {"sessions", 'S', 0, "end the sessions too"},
@@ -643,17 +638,17 @@ static const apr_getopt_option_t drain_options[] = {
     PERSONA_TOOL_JSON,
     END_OF_OPTIONS};
 static const apr_getopt_option_t retire_options[] = {
-    SOCKET_OPTION,
+    PERSONA_TOOL_SOCKET,
     {"force", 'f', 0, "also when a session has it: that session ends"},
     PERSONA_TOOL_JSON,
     END_OF_OPTIONS};
 static const apr_getopt_option_t audit_options[] = {
-    SOCKET_OPTION,
+    PERSONA_TOOL_SOCKET,
     {"repair", 'R', 0, "put right what can be; nothing with an open stream is touched"},
     PERSONA_TOOL_JSON,
     END_OF_OPTIONS};
 static const apr_getopt_option_t history_options[] = {
-    SOCKET_OPTION,
+    PERSONA_TOOL_SOCKET,
     {"user", 'u', 1, "of this user only"},
     {"persona", 'p', 1, "of this persona only"},
     {"instance", 'i', 1, "of this instance only"},
@@ -663,7 +658,7 @@ static const apr_getopt_option_t history_options[] = {
     PERSONA_TOOL_JSON,
     END_OF_OPTIONS};
 static const apr_getopt_option_t end_options[] = {
-    SOCKET_OPTION, {"reason", 'r', 1, "what its user is told"}, PERSONA_TOOL_JSON, END_OF_OPTIONS};
+    PERSONA_TOOL_SOCKET, {"reason", 'r', 1, "what its user is told"}, PERSONA_TOOL_JSON, END_OF_OPTIONS};
 
 const persona_command_t persona_commands_control[] = {
     {"status", "", "Show the pools, computes and problems of the running manager.", NULL, 0, 0, plain_options,

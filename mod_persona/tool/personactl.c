@@ -18,7 +18,8 @@
 #define OPTIONS_MAX 16
 
 static const persona_command_t *const groups[] = {persona_commands_backtest, persona_commands_catalog,
-                                                  persona_commands_control, persona_commands_image};
+                                                  persona_commands_control, persona_commands_explain,
+                                                  persona_commands_image};
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
 
 int persona_tool_usage(const char *fmt, ...)

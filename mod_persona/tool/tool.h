@@ -41,6 +41,15 @@ typedef struct persona_command_t {
         "json", 'j', 0, "print JSON"                                                               \
     }
 
+/** The option of every command that asks the manager. */
+#define PERSONA_TOOL_SOCKET                                                                        \
+    {                                                                                              \
+        "socket", 's', 1,                                                                          \
+            "the manager's control socket: PersonaSocket with \".control\" behind it"              \
+    }
+
+/** The running manager's answer, or NULL: then it has been said what is wrong. Gives the request up. */
+json_t *persona_tool_ask(const persona_tool_args_t *args, json_t *request, apr_pool_t *p);
 /** Says on stderr that the command was called wrongly; gives PERSONA_TOOL_USAGE. */
 int persona_tool_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /** Prints `json` with a newline and gives it up. */
@@ -50,6 +59,7 @@ void persona_tool_print(json_t *json);
 extern const persona_command_t persona_commands_backtest[];
 extern const persona_command_t persona_commands_catalog[];
 extern const persona_command_t persona_commands_control[];
+extern const persona_command_t persona_commands_explain[];
 extern const persona_command_t persona_commands_image[];
 
 #endif

@@ -78,7 +78,7 @@ write_persona(READY, 20)
 settings = {
     "directory": base + "/personas", "memcached": "127.0.0.1:11311", "ns": "0123456789ab",
     "keys": ["5e" * 32], "manager_user": user, "schedule": 5000000, "timeout": 5000000, "log_level": 6,
-    "web_uid": os.getuid(), "forecast": "off",
+    "web_uid": os.getuid(), "forecast": "shadow",
     "computes": [{"name": "lxc", "provider": "libvirt", "address": "lxc:///system", "options": {"images": images}}]}
 one = Gateway("one", personad, base, settings)
 two = Gateway("two", personad, base, settings)
@@ -276,6 +276,9 @@ out = shell("%s status --socket %s" % (personactl, one.control))
 tap.ok("probe" in out and "lxc" in out, "personactl status shows pools and computes")
 out = shell("%s sessions --socket %s" % (personactl, one.control))
 tap.ok(session(1)[:12] in out and "ada" in out, "personactl sessions shows who has what")
+out = shell("%s explain probe --socket %s" % (personactl, one.control))
+tap.ok("by the pattern" in out and "until an instance is ready" in out and "one more would be worth" in out,
+       "personactl explain tells why a pool is as large as it is")
 with open(base + "/personas/broken.json", "w") as f:
     f.write("{")
 out = shell("%s reload --socket %s" % (personactl, one.control), check=False)

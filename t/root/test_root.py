@@ -467,7 +467,8 @@ for step, lines in (("a new key is added", [named[1], old_key, new_key]), ("it s
 seen = [stream.updates for stream in streams]
 until(5, lambda: all(stream.updates > n or stream.error for stream, n in zip(streams, seen)))
 dropped = [stream.error or "no update" for stream, n in zip(streams, seen) if stream.updates <= n]
-tap.ok(not dropped and newcomer(time.monotonic()) < PATIENCE, "no stream has noticed, and new people get their sessions",
+tap.ok(not dropped and newcomer(time.monotonic()) < PATIENCE,
+       "no stream has noticed, and new people get their sessions",
        "; ".join(dropped))
 strange = re.findall(r"the value of .* was not written by this site", log.text())
 tap.ok(not strange, "nothing that is signed with the old key is met any more", "; ".join(strange))

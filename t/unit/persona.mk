@@ -8,6 +8,7 @@ check_PROGRAMS += \
 	t/unit/test_units \
 	t/unit/test_scan \
 	t/unit/test_persona \
+	t/unit/test_dates \
 	t/unit/test_folder \
 	t/unit/test_catalog \
 	t/unit/test_match
@@ -34,3 +35,5 @@ t_unit_test_catalog_SOURCES = t/unit/test_catalog.c
 t_unit_test_catalog_LDADD = $(PERSONA_UNIT_LIBS)
 t_unit_test_match_SOURCES = t/unit/test_match.c
 t_unit_test_match_LDADD = $(PERSONA_UNIT_LIBS)
+t_unit_test_dates_SOURCES = t/unit/test_dates.c t/unit/persona_good.h
+t_unit_test_dates_LDADD = $(PERSONA_UNIT_LIBS)

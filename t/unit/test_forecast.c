@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <apr_general.h>
@@ -343,6 +344,51 @@ static void shadow_pool_by_hand(void **state)
     assert_int_equal(shadow.hits, 1);
 }
 
+/* Ten minutes apart, in the same working hours of each day for two weeks; each rival's best setting is known. */
+static void rivals_do_what_they_say(void **state)
+{
+    static const char *const said[] = {"1", "from", "at least 1", "last", "ago"};
+    double begin = 1700438400;    /* a Monday at 0:00 */
+    persona_rivals_t *rivals = persona_rivals_create(60, begin, pool);
+    persona_outcome_t o[PERSONA_RIVALS];
+    int day, k, minute;
+
+    (void)state;
+    for (day = 0; day < 14; day++) {
+        for (minute = 0; minute < 1440; minute += 5) {
+            double at = begin + day * 86400.0 + minute * 60.0;
+
+            persona_rivals_tick(rivals, at);
+            if (day % 7 < 5 && minute >= 480 && minute < 1080 && minute % 10 == 0) {
+                persona_rivals_arrival(rivals, at + 30);
+                persona_rivals_end(rivals, at + 200);
+            }
+        }
+    }
+    for (k = 0; k < PERSONA_RIVALS; k++) {
+        persona_rivals_best(rivals, (persona_rival_e)k, 1e5, begin + 14 * 86400.0, &o[k]);
+        assert_int_equal(o[k].claims, 600);
+        assert_non_null(strstr(o[k].setting, said[k]));
+    }
+    assert_string_equal(o[PERSONA_RIVAL_STATIC].setting, "1");
+    assert_int_equal(o[PERSONA_RIVAL_STATIC].hits, 600);
+    /* all the time, but for the boots: the first and one for each arrival */
+    assert_float_equal(o[PERSONA_RIVAL_STATIC].idle, 14 * 86400.0 - 601 * 60, 1);
+    assert_string_equal(o[PERSONA_RIVAL_SCHEDULE].setting, "1 from 08 to 18 h UTC Mon-Fri, else 0");
+    /* the first of each day comes before the pool is made */
+    assert_int_equal(o[PERSONA_RIVAL_SCHEDULE].hits, 590);
+    assert_true(o[PERSONA_RIVAL_SCHEDULE].idle < 10 * 36000.0);
+    assert_float_equal(o[PERSONA_RIVAL_SCHEDULE].waited, 10 * 30, .1);
+    assert_float_equal(o[PERSONA_RIVAL_SCHEDULE].longest, 30, .01);
+    assert_int_equal(o[PERSONA_RIVAL_BUFFER].hits, 600);
+    assert_true(o[PERSONA_RIVAL_REACTIVE].hits > 580);
+    assert_true(o[PERSONA_RIVAL_NAIVE].hits > 290);
+    /* at no price nobody is waited for */
+    persona_rivals_best(rivals, PERSONA_RIVAL_STATIC, 1e-3, begin + 14 * 86400.0, &o[0]);
+    assert_int_equal(o[0].hits, 0);
+    assert_float_equal(o[0].waited, 600 * 60, 1);
+}
+
 static void policy_through_the_seam(void **state)
 {
     persona_forecast_t *forecast;
@@ -408,6 +454,147 @@ static void state_survives_and_damage_is_refused(void **state)
     assert_true(fabs(target[0].expected - target[1].expected) < .05 * target[0].expected);
 }
 
+static apr_array_header_t *events_of(const persona_date_t *event)
+{
+    apr_array_header_t *list = apr_array_make(pool, 1, sizeof(persona_date_t));
+
+    APR_ARRAY_PUSH(list, persona_date_t) = *event;
+    return list;
+}
+
+#define TUESDAY 20788    /* 2026-12-01 */
+#define MOMENT(day, hour, minute) apr_time_from_sec(((apr_int64_t)(day)*24 + (hour)) * 3600 + (minute)*60)
+
+/* "30 people, Tuesday 13:00": as many are ready in time, fewer as they come, and none when it is over. */
+static void the_announced_are_made_ready_for(void **state)
+{
+    persona_date_t course = {"Course", 0, 1 << 20, 2, -1, 30, 13 * 3600, apr_time_from_sec(900), NULL, NULL};
+    persona_t persona = {.id = "p", .pool = {.min = 0, .max = 100, .wait_cost = -1}};
+    persona_target_t before, target;
+    persona_forecast_t *forecast;
+    apr_size_t len;
+    char *data;
+    int k;
+
+    (void)state;
+    persona.events = events_of(&course);
+    persona_forecast_create(&forecast, "model", pool);
+    persona_forecast_boot(forecast, "p", apr_time_from_sec(60));
+    persona_forecast_target(forecast, &persona, MOMENT(TUESDAY, 12, 40), &before);
+    persona_forecast_target(forecast, &persona, MOMENT(TUESDAY, 12, 50), &target);
+    assert_int_equal(target.ready, before.ready);
+    persona_forecast_target(forecast, &persona, MOMENT(TUESDAY, 12, 54), &target);
+    assert_int_equal(target.ready, before.ready + 30);
+    assert_non_null(strstr(target.reason, "30 to come for Course"));
+    for (k = 0; k < 12; k++) {
+        persona_forecast_arrival(forecast, "p", "u", NULL, MOMENT(TUESDAY, 12, 58) + k);
+    }
+    persona_forecast_target(forecast, &persona, MOMENT(TUESDAY, 12, 59), &target);
+    assert_int_equal(target.ready, before.ready + 18);
+    /* who came is not forgotten with the manager */
+    persona_forecast_save(forecast, &data, &len, pool);
+    persona_forecast_create(&forecast, "model", pool);
+    assert_int_equal(persona_forecast_load(forecast, data, len), APR_SUCCESS);
+    for (k = 0; k < 18; k++) {
+        persona_forecast_target(forecast, &persona, MOMENT(TUESDAY, 13, 1) + apr_time_from_sec(5 * k), &target);
+        assert_int_equal(target.ready, before.ready + 18 - k);
+        persona_forecast_arrival(forecast, "p", "u", NULL, MOMENT(TUESDAY, 13, 1) + apr_time_from_sec(5 * k + 1));
+    }
+    persona_forecast_target(forecast, &persona, MOMENT(TUESDAY, 13, 5), &target);
+    assert_int_equal(target.ready, before.ready);
+    /* and the crowd has taught nothing: neither does it go on, nor will it come by itself next week */
+    assert_true(target.expected <= before.expected * 1.01);
+    /* nobody came the next time */
+    persona_forecast_target(forecast, &persona, MOMENT(TUESDAY + 7, 12, 56), &target);
+    assert_true(target.ready >= 30);
+    for (k = 15; k < 30; k++) {
+        persona_forecast_target(forecast, &persona, MOMENT(TUESDAY + 7, 13, k), &target);
+    }
+    assert_true(target.ready < 5);
+    persona_forecast_target(forecast, &persona, MOMENT(TUESDAY + 8, 12, 56), &target);
+    assert_true(target.ready < 5);
+}
+
+/* Of the site, for one persona, in the site's time zone (none here: UTC), within pool.max. */
+static void a_site_has_dates_too(void **state)
+{
+    persona_date_t course = {NULL, TUESDAY, TUESDAY, -1, -1, 30, 0, apr_time_from_sec(900), NULL, NULL};
+    apr_array_header_t *ids = apr_array_make(pool, 1, sizeof(const char *));
+    persona_t p = {.id = "p", .pool = {.min = 0, .max = 20, .wait_cost = -1}};
+    persona_t q = {.id = "q", .pool = {.min = 0, .max = 20, .wait_cost = -1}};
+    persona_forecast_t *forecast;
+    persona_explanation_t why;
+    persona_target_t target;
+
+    (void)state;
+    APR_ARRAY_PUSH(ids, const char *) = "p";
+    course.personas = ids;
+    persona_forecast_create(&forecast, "model", pool);
+    persona_forecast_dates(forecast, events_of(&course));
+    persona_forecast_target(forecast, &p, MOMENT(TUESDAY - 1, 23, 57), &target);
+    assert_int_equal(target.ready, 20);
+    assert_non_null(strstr(target.reason, "ceiling: 30 to come for an event"));
+    persona_forecast_target(forecast, &q, MOMENT(TUESDAY - 1, 23, 57), &target);
+    assert_true(target.ready < 5);
+    persona_forecast_dates(forecast, NULL);
+    persona_forecast_target(forecast, &p, MOMENT(TUESDAY - 1, 23, 58), &target);
+    persona_forecast_target(forecast, &p, MOMENT(TUESDAY, 0, 4), &target);
+    assert_true(target.ready < 5);
+    /* what will be said tomorrow is known today */
+    persona_forecast_dates(forecast, events_of(&course));
+    persona_forecast_explain(forecast, &p, MOMENT(TUESDAY - 3, 23, 58), &why, pool);
+    assert_int_equal(why.announced, 0);
+    persona_forecast_explain(forecast, &p, MOMENT(TUESDAY - 1, 23, 58), &why, pool);
+    assert_int_equal(why.announced, 30);
+    assert_int_equal(why.target, 20);
+}
+
+/* Two models see the same working days and quiet Sundays; one knows that a Tuesday is a holiday. */
+static void a_holiday_goes_like_a_sunday(void **state)
+{
+    persona_date_t holiday = {"Holiday", TUESDAY + 28, TUESDAY + 28, -1, 0, 0, -1, 0, NULL, NULL};
+    persona_t persona = {.id = "p", .pool = {.min = 0, .max = 500, .wait_cost = -1}};
+    persona_forecast_t *forecast[2];
+    persona_target_t target[2];
+    double season[2][3], ahead[2];
+    persona_explanation_t why;
+    int k, day, step;
+
+    (void)state;
+    for (k = 0; k < 2; k++) {
+        persona.events = k ? events_of(&holiday) : NULL;
+        persona_forecast_create(&forecast[k], "model", pool);
+        seed = 17;
+        for (day = TUESDAY; day < TUESDAY + 36; day++) {
+            int busy = (day + 4) % 7 != 0 && day != TUESDAY + 28;
+
+            for (step = 0; step < 720; step++) {
+                apr_time_t at = MOMENT(day, 0, 0) + apr_time_from_sec(step * 120);
+
+                if (step >= 240 && step < 540 && uniform() < (busy ? .8 : .02)) {
+                    persona_forecast_arrival(forecast[k], "p", NULL, NULL, at + 1);
+                }
+                persona_forecast_target(forecast[k], &persona, at + 2, &target[k]);
+                if (step == 300 && day >= TUESDAY + 27 && day < TUESDAY + 30) {
+                    persona_forecast_explain(forecast[k], &persona, at + 2, &why, pool);
+                    season[k][day - TUESDAY - 27] = why.season;
+                }
+                if (step == 0 && day == TUESDAY + 27) {
+                    persona_forecast_explain(forecast[k], &persona, MOMENT(TUESDAY + 28, 10, 0), &why, pool);
+                    ahead[k] = why.season;
+                }
+            }
+        }
+    }
+    printf("# arrivals an hour on a working day, the holiday, the next day: %.2f %.2f %.2f unknown, "
+           "%.2f %.2f %.2f known\n",
+           season[0][0], season[0][1], season[0][2], season[1][0], season[1][1], season[1][2]);
+    assert_float_equal(season[0][0], season[1][0], .01);
+    assert_true(season[0][1] > 3 && season[1][1] < .3 * season[0][1]);
+    assert_true(season[1][2] > season[0][2]);    /* not mistaken for a working day's habit */
+    assert_true(ahead[0] > 3 && ahead[1] < .3 * ahead[0]);
+}
+
 static void a_persona_stays_small(void **state)
 {
     (void)state;
@@ -430,8 +617,12 @@ int main(void)
         cmocka_unit_test(shadow_pool_by_hand),
         cmocka_unit_test(targets_know_nothing_of_the_future),
         cmocka_unit_test(promised_hit_rate_is_kept),
+        cmocka_unit_test(rivals_do_what_they_say),
         cmocka_unit_test(policy_through_the_seam),
         cmocka_unit_test(state_survives_and_damage_is_refused),
+        cmocka_unit_test(the_announced_are_made_ready_for),
+        cmocka_unit_test(a_site_has_dates_too),
+        cmocka_unit_test(a_holiday_goes_like_a_sunday),
         cmocka_unit_test(a_persona_stays_small)
     };
     int failed;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The learned model in the manager: who rules, what it hears, and what outlives a restart. */
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -7,7 +8,11 @@
 #include <apr_strings.h>
 
 #include "manager/forecaster.h"
+#include "manager/status.h"
 #include "manager_site.h"
+
+/** Of a Tuesday. */
+#define MIDNIGHT SECONDS(20788 * 86400LL)
 
 static persona_manager_t *begin(const char *mode)
 {
@@ -140,6 +145,164 @@ static void a_state_that_cannot_be_kept_is_no_harm(void **state)
     assert_false(m->model_unsaved);
 }
 
+/** Nobody for so many hours, and then so many people at once, as no model of a quiet day expects. */
+static void crowds(persona_manager_t *m, int days, int size)
+{
+    persona_target_t model;
+
+    for (int hour = 0; hour < days * 24; hour++) {
+        for (int minute = 0; minute < 60; minute++) {
+            for (int i = 0; minute == 30 && i < size; i++) {
+                persona_manager_lock(m);
+                persona_forecaster_arrived(m, "one", NULL, NULL);
+                persona_manager_unlock(m);
+            }
+            persona_forecaster_feed(m, unit_pool);
+            site_now += SECONDS(60);
+            target_of(m, &model);
+        }
+    }
+}
+
+static json_t *feedback_of(persona_manager_t *m)
+{
+    json_t *document = persona_status_document(m, NULL, unit_pool), *persona, *feedback;
+
+    persona = json_array_get(json_object_get(document, "personas"), 0);
+    feedback = json_deep_copy(json_object_get(persona, "feedback"));
+    json_object_set_new(feedback, "rules",
+                        json_incref(json_object_get(json_object_get(persona, "model"), "rules")));
+    json_decref(document);
+    return feedback;
+}
+
+static double number_at(json_t *json, const char *pool, const char *name)
+{
+    return json_real_value(json_object_get(json_object_get(json, pool), name));
+}
+
+/* A crowd each hour, sharp: no rate of the quarter hour knows of it, and a constant number of instances serves it. */
+static void a_model_that_does_worse_gives_way_to_a_buffer(void **state)
+{
+    persona_target_t model, target;
+    persona_manager_t *m;
+    json_t *feedback;
+
+    (void)state;
+    site_now = apr_time_from_sec(1700006400);
+    m = begin("on");
+    crowds(m, 2, 6);
+    feedback = feedback_of(m);
+    assert_int_equal(json_integer_value(json_object_get(feedback, "claims")), 2 * 24 * 6);
+    assert_true(json_integer_value(json_object_get(feedback, "forecasts")) > 500);
+    assert_true(number_at(feedback, "model", "coverage") > .5);
+    assert_true(number_at(feedback, "seasonal_naive", "log_score") > number_at(feedback, "model", "log_score"));
+    assert_true(number_at(feedback, "model", "cost_hours") > 1.05 * number_at(feedback, "buffer", "cost_hours"));
+    assert_true(json_is_true(json_object_get(feedback, "fallen")));
+    assert_true(json_is_false(json_object_get(feedback, "rules")));
+    json_decref(feedback);
+    target = target_of(m, &model);
+    assert_true(model.fallen && target.ready == model.buffer);
+    assert_non_null(strstr(model.reason, "expected"));
+    assert_non_null(strstr(target.reason, "buffer: the forecast cost"));
+    persona_forecaster_save(m, 1, unit_pool);
+    m = site_manager(0);
+    target = target_of(m, &model);
+    assert_true(model.fallen);
+    assert_non_null(strstr(target.reason, "buffer: the forecast cost"));
+}
+
+static double real_at(json_t *json, const char *name)
+{
+    return json_number_value(json_object_get(json, name));
+}
+
+static void a_target_is_explained(void **state)
+{
+    persona_manager_t *m = begin("on");
+    json_t *answer, *model, *later;
+
+    (void)state;
+    people(m, 60);
+    site_round(m);
+    answer = site_ask_control(m, "{'op': 'explain', 'persona': 'one'}");
+    model = json_object_get(answer, "model");
+    assert_string_equal(json_string_value(json_object_get(answer, "policy")), "model");
+    assert_int_equal(real_at(answer, "target"), real_at(model, "target"));
+    assert_int_equal(real_at(model, "target"), real_at(model, "wish") + real_at(model, "held"));
+    assert_non_null(strstr(json_string_value(json_object_get(answer, "reason")), "forecast"));
+    assert_int_equal(real_at(model, "learned"), 360);
+    assert_true(real_at(model, "worth_next") <= real_at(model, "kappa"));
+    assert_true(json_is_null(json_object_get(model, "worth_last")) ||
+                real_at(model, "worth_last") > real_at(model, "kappa"));
+    assert_float_equal(real_at(model, "rate") * real_at(model, "lead") / 3600, real_at(model, "expected"), 1e-3);
+    assert_float_equal(real_at(model, "season") * real_at(model, "lately") * real_at(model, "people") *
+                       real_at(model, "others"), real_at(model, "rate"), 1e-6);
+    assert_true(real_at(model, "rate") > 100 && json_is_false(json_object_get(model, "ahead")));
+
+    /* tomorrow at this hour nothing is left of what came lately; asking has changed nothing */
+    later = site_ask_control(m, "{'op': 'explain', 'persona': 'one', 'at': %" APR_TIME_T_FMT "}",
+                             site_now + SECONDS(86400));
+    assert_true(json_is_true(json_object_get(json_object_get(later, "model"), "ahead")));
+    assert_true(real_at(model, "lately") > 1.5);
+    assert_float_equal(real_at(json_object_get(later, "model"), "lately"), 1, .1);
+    json_decref(later);
+    later = site_ask_control(m, "{'op': 'explain', 'persona': 'one'}");
+    assert_true(json_equal(answer, later));
+    json_decref(later);
+
+    /* what was decided before */
+    later = site_ask_control(m, "{'op': 'explain', 'persona': 'one', 'at': %" APR_TIME_T_FMT "}",
+                             site_now - SECONDS(1800));
+    assert_true(json_integer_value(json_object_get(later, "since")) <= site_now - SECONDS(1800));
+    assert_true(real_at(later, "target") < real_at(answer, "target"));
+    json_decref(later);
+    json_decref(answer);
+    assert_string_equal(site_status_of(site_ask_control(m, "{'op': 'explain', 'persona': 'one', 'at': 5}")), "none");
+    assert_string_equal(site_status_of(site_ask_control(m, "{'op': 'explain', 'persona': 'two'}")), "none");
+    assert_string_equal(site_status_of(site_ask_control(m, "{'op': 'explain'}")), "bad");
+}
+
+static void write_events(const char *path, const char *events)
+{
+    FILE *file = fopen(path, "w");
+
+    fprintf(file, "{\"timezone\": \"UTC\", \"events\": [%s]}", events);
+    fclose(file);
+}
+
+/* A file of known dates comes, becomes wrong, and goes on. */
+static void known_dates_are_read(void **state)
+{
+    persona_manager_t *m;
+    persona_target_t model;
+    json_t *document;
+
+    (void)state;
+    site_now = MIDNIGHT + SECONDS(12 * 3600 + 3500);
+    site.settings.event_file = apr_psprintf(unit_pool, "%s/events.json", site.dir);
+    write_events(site.settings.event_file,
+                 "{\"weekday\": \"tue\", \"time\": \"13:00\", \"people\": 30, \"personas\": [\"one\"]}");
+    m = begin("on");
+    assert_true(target_of(m, &model).ready >= 30);
+    write_events(site.settings.event_file, "{\"weekday\": \"tue\"}");
+    site_round(m);
+    assert_true(target_of(m, &model).ready >= 30);
+    document = persona_status_document(m, NULL, unit_pool);
+    assert_int_equal(json_array_size(json_object_get(document, "errors")), 1);
+    assert_non_null(strstr(json_string_value(json_array_get(json_object_get(document, "errors"), 0)),
+                           "events.json:1:32: $.events[0]: says nothing"));
+    json_decref(document);
+    write_events(site.settings.event_file, "");
+    site_round(m);
+    document = persona_status_document(m, NULL, unit_pool);
+    assert_int_equal(json_array_size(json_object_get(document, "errors")), 0);
+    json_decref(document);
+    site_now += SECONDS(3600);
+    site_round(m);
+    assert_true(target_of(m, &model).ready < 30);
+}
+
 static void boots_are_told_once(void **state)
 {
     persona_manager_t *m = begin("on");
@@ -165,6 +328,9 @@ int main(void)
         SITE_TEST(it_goes_on_after_a_restart),
         SITE_TEST(a_broken_state_is_begun_anew),
         SITE_TEST(a_state_that_cannot_be_kept_is_no_harm),
+        SITE_TEST(a_model_that_does_worse_gives_way_to_a_buffer),
+        SITE_TEST(a_target_is_explained),
+        SITE_TEST(known_dates_are_read),
         SITE_TEST(boots_are_told_once),
     };
 

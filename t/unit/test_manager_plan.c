@@ -457,6 +457,48 @@ static void what_was_given_up_half_made_goes_at_once(void **state)
     assert_int_equal(fake_count(PERSONA_INSTANCE_CREATING), 1);
 }
 
+static int count_of(persona_manager_t *m, const char *id)
+{
+    int n = 0;
+
+    for (apr_hash_index_t *hi = apr_hash_first(NULL, m->entries); hi; hi = apr_hash_next(hi)) {
+        const persona_entry_t *e = apr_hash_this_val(hi);
+
+        n += !strcmp(e->persona_id, id) && e->retire == PERSONA_RETIRE_NONE;
+    }
+    return n;
+}
+
+/* Three and four are to be ready, and a compute has room for five; then one has a session for ever. */
+static void a_compute_that_does_not_suffice_is_shared(void **state)
+{
+    persona_compute_conf_t *conf = &APR_ARRAY_IDX(site.settings.computes, 0, persona_compute_conf_t);
+    apr_table_t *options = apr_table_make(unit_pool, 1);
+    persona_manager_t *m;
+
+    (void)state;
+    apr_table_set(options, "instances", "5");
+    conf->options = options;
+    site_persona("one", 3, 10, "image");
+    site_persona("two", 4, 10, "image");
+    m = site_manager(0);
+    site_settle(m);
+    assert_int_equal(count_of(m, "one"), 3);
+    assert_int_equal(count_of(m, "two"), 2);
+    assert_non_null(strstr(persona_stock_of(m, "two")->target.reason, "compute lab has room for 2"));
+    site_assign(m, site_uuid(0), 1);
+    site_pass(m, 30);
+    site_settle(m);
+    assert_int_equal(count_of(m, "one") + count_of(m, "two"), 5);
+    /* memory is what limits: of 512 MiB each */
+    apr_table_clear(options);
+    apr_table_set(options, "memory", "1GiB");
+    m = site_manager(0);
+    site_pass(m, 30);
+    site_settle(m);
+    assert_int_equal(count_of(m, "one") + count_of(m, "two"), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -480,6 +522,7 @@ int main(void)
         SITE_TEST(boots_that_fail_together_are_one_failure),
         SITE_TEST(what_was_given_up_half_made_goes_at_once),
         SITE_TEST(boots_that_never_start_hold_no_slots),
+        SITE_TEST(a_compute_that_does_not_suffice_is_shared),
     };
 
     return apr_initialize() == APR_SUCCESS ? cmocka_run_group_tests(tests, NULL, NULL) : 1;

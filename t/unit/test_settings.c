@@ -104,6 +104,7 @@ static void round_trip(void **state)
     persona_settings_t full = {
         .directory = "/etc/personas",
         .state_dir = "/var/lib/persona",
+        .event_file = "/etc/events.json",
         .memcached = "127.0.0.1:11211",
         .ns = "0123456789ab",
         .keys = {"00ff", "ee"},

@@ -109,6 +109,7 @@ static void test_options(void **state)
     assert_non_null(conf_wrong("https://h:2376", "ca", "ca.pem"));
     assert_non_null(conf_wrong("https://h:2376", "cert", "/etc/c.pem"));
     assert_non_null(strstr(conf_wrong(address, "pid", "1"), "pids="));
+    assert_null(conf_wrong(address, "cpus", "16")); /* as of every compute */
 }
 
 static void test_encoding(void **state)

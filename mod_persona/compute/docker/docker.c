@@ -115,6 +115,9 @@ static const char *parse_option(docker_options_t *options, const char *name, con
     if (!strcmp(name, "pids")) {
         return parse_number(name, value, PIDS_MAX, &options->pids, p);
     }
+    if (persona_compute_limit(name)) {
+        return NULL; /* looked at for every provider */
+    }
     if (!strcmp(name, "boots")) {
         return parse_number(name, value, 64, &ignored, p);
     }
